@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer, make and a C compiler:
+#   make demo    environment, install, the main job against the reference staging service
+#   make test    environment, install, every check and the whole test suite
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## Make the environment in .venv
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Loadgate needs Python 3.11 or newer; name one with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install ## Load the reference staging service at 1100 req/s and say PASS or FAIL
+	$(BIN)/loadgate demo
+
+test: install check ## Run every check and the whole test suite
+	$(BIN)/pytest -n 2 --dist loadfile
+
+check: install ## Run the linters, the type checker and the import-direction check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Mend what the linters can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Measure against the budgets (wants nginx, and an idle machine)
+	$(BIN)/python benchmarks/recording.py
+	$(BIN)/python benchmarks/lateness.py
+	$(BIN)/python benchmarks/throughput.py
+
+clean: ## Remove the environment and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

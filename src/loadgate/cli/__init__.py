@@ -1,0 +1,1 @@
+"""The `loadgate` command, thin over the other rooms."""

@@ -1,0 +1,1 @@
+"""How requests become numbers: histograms, the recorder and windows."""

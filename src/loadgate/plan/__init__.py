@@ -1,0 +1,1 @@
+"""What to run: scenarios, SLA tables and units, read strictly."""

@@ -1,0 +1,1 @@
+"""How people and machines read a run."""

@@ -1,0 +1,1 @@
+"""The reference staging service, also a test double for users."""

@@ -1,0 +1,1 @@
+"""Where numbers stay: run folders and the run database."""

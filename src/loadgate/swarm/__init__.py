@@ -1,0 +1,1 @@
+"""How the load spreads: the Locust plugin, launching and the fleet."""

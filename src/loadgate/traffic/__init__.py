@@ -1,0 +1,1 @@
+"""How requests are made: request values, the HTTP client, users, arrivals and corpora."""

@@ -1,0 +1,1 @@
+"""How the target is seen from outside: probes."""
