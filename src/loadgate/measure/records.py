@@ -1,0 +1,225 @@
+"""Records of finished requests: what users append, and the arrays they become.
+
+A record is seven numbers, appended flat: due, pool_wait, begun, sent, ended, flags, size. Times are
+CLOCK_MONOTONIC seconds, pool_wait seconds, size bytes received, flags a bit field. From them:
+
+    response  = ended - due                 connect = sent - begun
+    service   = ended - sent                start_lag = begun - due - pool_wait, not below 0
+
+`sent` may be NaN in a failed or timed-out record when nothing was sent (the connection was refused): it
+then has a response time but no service time and no connect time. An unfinished record needs only `due`
+and `ended`.
+
+Latencies are rounded up to whole microseconds, so that none is reported smaller than it was, and so that
+"greater than a limit of whole microseconds" is decided as if they had not been rounded. Half a nanosecond
+is taken off before: the clock counts nanoseconds, anything finer is noise of floating point.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum, IntFlag
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgate.measure.layout import HIGHEST_US, Floats, Int64s, unchecked_indices
+
+FIELDS = 7
+RETRY_SHIFT = 8
+"""The number of retries starts at this bit of `flags`."""
+
+EARLY_S = 1e-3
+"""A timer may start an arrival this much before it was due; more is a broken record."""
+ROUNDING_S = 1e-6
+"""Differences this far below 0 are rounding, and count as 0; more is a broken record."""
+EARLIEST_S = -60.0
+"""Nothing happens earlier in run time: a time that was never set shows by this."""
+LONGEST_S = 1e9
+"""No run lasts longer, and no request."""
+MISSING_US = -1
+"""Stands for a latency that a record does not have."""
+
+_US_PER_S = 1e6
+_HALF_NANOSECOND_US = 5e-4
+_FLAGS_END = 2.0**31
+_SIZE_END = 2.0**53
+_DUE, _ENDED, _FLAGS, _SIZE = 0, 4, 5, 6
+"""Columns of a record."""
+
+
+class Outcome(IntEnum):
+    """Name the outcomes in the lowest two bits of `flags`."""
+
+    OK = 0
+    FAILED = 1
+    TIMEOUT = 2
+    UNFINISHED = 3
+
+
+class Flag(IntFlag):
+    """Name the bits of `flags` above the outcome; the number of retries follows from RETRY_SHIFT on."""
+
+    HIT = 1 << 2
+    MISS = 1 << 3
+    REPEAT = 1 << 4
+    RATE_LIMITED = 1 << 5
+    RATE_LIMIT_EXHAUSTED = 1 << 6
+
+
+class Row(IntEnum):
+    """Name the rows of `Batch.latencies`."""
+
+    RESPONSE = 0
+    SERVICE = 1
+    POOL_WAIT = 2
+    START_LAG = 3
+    CONNECT = 4
+
+
+_LEAST_S = np.array([-EARLY_S, -ROUNDING_S, -ROUNDING_S, -EARLY_S, -ROUNDING_S])
+"""The least value of each `Row`, in seconds, that a sound record can have."""
+
+
+class Batch(NamedTuple):
+    """Records that are sound, as columns; run times in seconds."""
+
+    due: Floats
+    ended: Floats
+    latencies: Int64s
+    """One row for each `Row`, whole µs; MISSING_US where there is none."""
+    indices: Int64s
+    """The counter of each latency; meaningless where there is none."""
+    flags: Int64s
+    size: Floats
+
+
+def take(appended: list[float]) -> Floats:
+    """Remove all whole records from the list in place and return them, one per row.
+
+    The list stays the same object, so that a user may keep its bound `extend`. What is not a number
+    becomes NaN.
+    """
+    length = len(appended) - len(appended) % FIELDS
+    return take_numbers(appended, length).reshape(-1, FIELDS)
+
+
+def take_numbers(appended: list[float], length: int | None = None) -> Floats:
+    """Remove the first `length` items (all by default) in place and return them; no number becomes NaN."""
+    if length is None:
+        length = len(appended)
+    try:
+        # struct.pack reads a list of floats three times as fast as np.array does; it refuses a list that
+        # another thread made longer in between
+        numbers = np.frombuffer(struct.pack(f"{length}d", *appended), np.float64)
+    except (struct.error, TypeError, OverflowError):
+        numbers = np.array([_number(item) for item in appended[:length]], np.float64)
+    del appended[:length]
+    return numbers
+
+
+def _number(item: Any) -> float:
+    """Return an item as a float, NaN when it is none."""
+    try:
+        return float(item)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def batch_of(records: Floats, anchor: float) -> tuple[Batch, Floats]:
+    """Return the sound records, in run time, and the rows that are not sound.
+
+    `anchor` is the CLOCK_MONOTONIC time of run time 0.
+    """
+    columns = np.ascontiguousarray(records.T)
+    broken = records[:0]
+    complete = True
+    with np.errstate(invalid="ignore", over="ignore"):
+        latencies = _latencies(columns)
+        columns[_DUE] -= anchor
+        columns[_ENDED] -= anchor
+        if not _all_sound(columns, latencies):
+            complete = False
+            sound = _sound(columns, latencies)
+            broken = records[~sound]
+            columns, latencies = columns[:, sound], latencies[:, sound]
+    whole = _whole_us(latencies, complete=complete)
+    flags = columns[_FLAGS].astype(np.int64)
+    return Batch(columns[_DUE], columns[_ENDED], whole, _indices(whole), flags, columns[_SIZE]), broken
+
+
+def _latencies(columns: Floats) -> Floats:
+    """Return the latencies in seconds, one row for each `Row`."""
+    due, pool_wait, begun, sent, ended, _, _ = columns
+    latencies = np.empty((len(Row), columns.shape[1]))
+    np.subtract(ended, due, out=latencies[Row.RESPONSE])
+    np.subtract(ended, sent, out=latencies[Row.SERVICE])
+    latencies[Row.POOL_WAIT] = pool_wait
+    lag = np.subtract(begun, due, out=latencies[Row.START_LAG])
+    lag -= pool_wait
+    np.subtract(sent, begun, out=latencies[Row.CONNECT])
+    return latencies
+
+
+def _all_sound(columns: Floats, latencies: Floats) -> bool:
+    """Say whether every record is sound and complete, by the extremes alone; NaN passes no comparison."""
+    if not latencies.size:
+        return True
+    low, high = columns.min(axis=1), columns.max(axis=1)
+    return bool(
+        low[_DUE] >= EARLIEST_S
+        and high[_DUE] < LONGEST_S
+        and (latencies.min(axis=1) >= _LEAST_S).all()
+        and latencies[Row.RESPONSE].max() < LONGEST_S
+        and low[_FLAGS] >= 0
+        and high[_FLAGS] < _FLAGS_END
+        and low[_SIZE] >= 0
+        and high[_SIZE] < _SIZE_END
+    )
+
+
+def _sound(columns: Floats, latencies: Floats) -> NDArray[np.bool_]:
+    """Say which records are sound, the two kinds included that need not have all times.
+
+    Leave NaN, and nothing else that is no latency, in what those lack.
+    """
+    due, _, _, sent, _, flags, size = columns
+    plausible = (due >= EARLIEST_S) & (due < LONGEST_S)
+    plausible &= (flags >= 0) & (flags < _FLAGS_END)
+    plausible &= (size >= 0) & (size < _SIZE_END)
+    plausible &= (latencies[Row.RESPONSE] >= -EARLY_S) & (latencies[Row.RESPONSE] < LONGEST_S)
+    complete = (latencies >= _LEAST_S[:, np.newaxis]).all(axis=0)
+    outcome = np.where(plausible, flags, 0).astype(np.int64) & 3
+    unfinished = outcome == Outcome.UNFINISHED
+    never_sent = np.isnan(sent) & ((outcome == Outcome.FAILED) | (outcome == Outcome.TIMEOUT))
+    for row in (Row.POOL_WAIT, Row.START_LAG):
+        never_sent &= latencies[row] >= _LEAST_S[row]
+    # `ended` is in run time by now and `begun` is not, so the two are compared through the latencies
+    never_sent &= latencies[Row.RESPONSE] - latencies[Row.START_LAG] - latencies[Row.POOL_WAIT] >= -ROUNDING_S
+    latencies[:, unfinished & ~complete] = np.nan
+    sound: NDArray[np.bool_] = plausible & (complete | unfinished | never_sent)
+    return sound
+
+
+def _whole_us(latencies: Floats, *, complete: bool) -> Int64s:
+    """Return latencies (seconds) rounded up to whole µs, none below 0; MISSING_US for NaN."""
+    raw = latencies * _US_PER_S
+    raw -= _HALF_NANOSECOND_US
+    np.ceil(raw, out=raw)
+    if not complete:
+        raw[np.isnan(raw)] = np.iinfo(np.int64).min
+    whole: Int64s = raw.astype(np.int64)
+    if not whole.size or int(whole.min()) >= 0:
+        return whole
+    missing = whole == np.iinfo(np.int64).min
+    whole[whole < 0] = 0
+    whole[missing] = MISSING_US
+    return whole
+
+
+def _indices(whole_us: Int64s) -> Int64s:
+    """Return the counter of each latency; those over the range have the top counter."""
+    if whole_us.size and (int(whole_us.min()) < 0 or int(whole_us.max()) > HIGHEST_US):
+        whole_us = whole_us.clip(0, HIGHEST_US)
+    return unchecked_indices(whole_us)

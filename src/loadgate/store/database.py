@@ -1,0 +1,18 @@
+"""The run database: open it to write or to read."""
+
+from __future__ import annotations
+
+from loadgate.store.ledger import DeltaKey, Range
+from loadgate.store.reader import DeltaSource, RunReader
+from loadgate.store.writer import Acknowledged, Event, RunWriter, open_writer
+
+__all__ = [
+    "Acknowledged",
+    "DeltaKey",
+    "DeltaSource",
+    "Event",
+    "Range",
+    "RunReader",
+    "RunWriter",
+    "open_writer",
+]

@@ -1,0 +1,203 @@
+"""Read a run database: finished, half-written, or growing; never in the way of its writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from loadgate.measure.delta import Failure, FleetRow
+from loadgate.measure.window import ALL, Window
+from loadgate.store.connection import open_for_reading
+from loadgate.store.failure_table import load_failures
+from loadgate.store.faults import told_as_store_errors
+from loadgate.store.ledger import Range, load_sources
+from loadgate.store.rows import WINDOW_COLUMNS, window_of
+from loadgate.store.schema import run_schema
+from loadgate.store.values import from_json, read_value
+from loadgate.store.writer import Event
+
+_WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)} FROM window"
+_FLEET_SELECT = (
+    "SELECT second, worker, offered, started, finished, in_flight, users, cpu, rss, "
+    "start_lag_p99_us, loop_lag_p99_us, loop_lag_max_us FROM fleet"
+)
+
+
+class DeltaSource(NamedTuple):
+    """What is known of one incarnation of a worker: deltas committed, come again, and still missing."""
+
+    worker: str
+    incarnation: int
+    committed: int
+    duplicates: int
+    last_sequence: int
+    gaps: tuple[Range, ...]
+
+
+class RunReader:
+    """A reader of one run database, for one thread.
+
+    Every method gives the state of one moment. A database that has no table yet reads as an empty run.
+    Raises StoreError when the file is missing, empty, damaged, or of a newer Loadgate.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = open_for_reading(path, run_schema())
+        self._connection = self._opened.connection
+        self._ready = False
+
+    def close(self) -> None:
+        """Close the database; again is fine."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that is read inside come from one and the same moment of a growing run."""
+        if self._connection.in_transaction:
+            yield
+            return
+        with told_as_store_errors("read", self._path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """Read a value of the `run` table, or the default where it was never set."""
+        with told_as_store_errors("read", self._path):
+            return read_value(self._connection, key, default)
+
+    def revision(self) -> int:
+        """Give the number of the last commit; 0 for an empty run."""
+        return int(self.value("revision", 0))
+
+    def windows(
+        self,
+        phase: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        endpoint: str | Collection[str] | None = None,
+        series: Collection[str] | None = None,
+    ) -> Iterator[Window]:
+        """Give the windows that begin in start <= second < end (run time), in order of time.
+
+        `phase` and `endpoint` (one or several) choose; None means all. `series` names the histograms
+        that are wanted, which saves decoding the others. Windows are decoded as they are asked for.
+        """
+        clauses, values = ["1"], list[Any]()
+        for clause, value in (("phase = ?", phase), ("second >= ?", start), ("second < ?", end)):
+            if value is not None:
+                clauses.append(clause)
+                values.append(value)
+        if endpoint is not None:
+            names = [endpoint] if isinstance(endpoint, str) else sorted(set(endpoint))
+            clauses.append(f"endpoint IN ({', '.join('?' * len(names))})")
+            values += names
+        order = "ORDER BY second, span, endpoint, phase"
+        for row in self._rows(f"{_WINDOW_SELECT} WHERE {' AND '.join(clauses)} {order}", values):
+            with told_as_store_errors("read", self._path):
+                window = window_of(row, series)
+            yield window
+
+    def total(
+        self,
+        phase: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        endpoint: str | Collection[str] | None = None,
+        series: Collection[str] | None = None,
+    ) -> Window:
+        """Merge all windows that `windows` gives into one, exactly.
+
+        Its phase and endpoint are the ones asked for, else the ones that all windows have in common,
+        else "*". It covers the time from the first window to the last; without any it is empty, with a
+        span of 0.
+        """
+        whole: Window | None = None
+        phases, endpoints = set[str](), set[str]()
+        for window in self.windows(phase, start, end, endpoint, series):
+            if whole is None:
+                whole = Window(window.second, window.span, ALL, ALL)
+            whole.merge(window)
+            phases.add(window.phase)
+            endpoints.add(window.endpoint)
+        whole = whole or Window(0, 0, ALL, ALL)
+        if isinstance(endpoint, str):
+            endpoints = {endpoint}
+        whole.phase = phase or (phases.pop() if len(phases) == 1 else ALL)
+        whole.endpoint = endpoints.pop() if len(endpoints) == 1 else ALL
+        return whole
+
+    def changes(self, after: int) -> tuple[int, list[Window]]:
+        """Give the present revision, and every window that commits after revision `after` changed.
+
+        Each is the whole window as it stands now. Passing the returned revision next time misses
+        nothing and repeats nothing.
+        """
+        with self.snapshot():
+            revision = self.revision()
+            statement = f"{_WINDOW_SELECT} WHERE revision > ? ORDER BY second, span, endpoint, phase"
+            rows = list(self._rows(statement, [after]))
+        with told_as_store_errors("read", self._path):
+            return revision, [window_of(row) for row in rows]
+
+    def endpoints(self) -> list[str]:
+        """Give the endpoints that have any window, sorted."""
+        return [row[0] for row in self._rows("SELECT DISTINCT endpoint FROM window ORDER BY endpoint", [])]
+
+    def failures(self) -> list[Failure]:
+        """Give the kinds of failure, the most frequent first."""
+        with told_as_store_errors("read", self._path):
+            return list(load_failures(self._connection)) if self._has_tables() else []
+
+    def fleet(self, after: int | None = None) -> Iterator[FleetRow]:
+        """Give the workers' rows of the seconds greater than `after` (None: all), in order of time."""
+        clause, values = ("", []) if after is None else ("WHERE second > ?", [after])
+        for row in self._rows(f"{_FLEET_SELECT} {clause} ORDER BY second, worker, incarnation", values):
+            yield FleetRow(*row)
+
+    def events(self) -> list[Event]:
+        """Give the events in the order in which they were written."""
+        rows = self._rows("SELECT at, kind, detail, wall FROM event ORDER BY id", [])
+        with told_as_store_errors("read", self._path):
+            return [Event(at, kind, from_json(detail), wall) for at, kind, detail, wall in rows]
+
+    def sources(self) -> list[DeltaSource]:
+        """Give, for each incarnation of each worker, the account of its deltas."""
+        with self.snapshot(), told_as_store_errors("read", self._path):
+            found = load_sources(self._connection) if self._has_tables() else {}
+        answer = []
+        for (worker, incarnation), source in sorted(found.items()):
+            ranges, gaps = source.sequences.ranges(), tuple(source.sequences.gaps())
+            last = ranges[-1].last if ranges else -1
+            answer.append(DeltaSource(worker, incarnation, source.committed, source.duplicates, last, gaps))
+        return answer
+
+    def _has_tables(self) -> bool:
+        """Tell whether the writer has made the tables yet."""
+        if not self._ready:
+            self._ready = run_schema().version_in(self._connection) == run_schema().version
+        return self._ready
+
+    def _rows(self, statement: str, values: list[Any]) -> Iterator[sqlite3.Row | tuple[Any, ...]]:
+        with told_as_store_errors("read", self._path):
+            if not self._has_tables():
+                return
+            cursor = self._connection.execute(statement, values)
+        while True:
+            with told_as_store_errors("read", self._path):
+                rows = cursor.fetchmany(64)
+            if not rows:
+                return
+            yield from rows

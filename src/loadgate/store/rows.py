@@ -1,0 +1,110 @@
+"""Turn windows into rows of the run database and back."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from loadgate.errors import StoreError
+from loadgate.measure.histogram import Histogram
+from loadgate.measure.window import Count, Series, Window
+from loadgate.store.values import from_json, to_json
+
+KEY_COLUMNS = ("second", "span", "endpoint", "phase")
+COUNT_COLUMNS = tuple(str(count) for count in Count)
+# The order in which `row_of` gives and `window_of` takes values.
+WINDOW_COLUMNS = (*KEY_COLUMNS, *COUNT_COLUMNS, '"over"', "histograms")
+
+_KNOWN_COUNTS = frozenset(COUNT_COLUMNS)
+_KNOWN_SERIES = frozenset(str(series) for series in Series)
+_VERSION = 1
+_LENGTH = struct.Struct(">I")
+# A full histogram of random counts takes some 210 kB.
+_LONGEST_HISTOGRAM = 1 << 20
+
+
+def row_of(window: Window) -> tuple[Any, ...]:
+    """Give the values of a window's row in the order of WINDOW_COLUMNS; StoreError for unknown counts."""
+    unknown = window.counts.keys() - _KNOWN_COUNTS
+    if unknown:
+        raise StoreError(f"a window holds a count that the run database has no column for: {min(unknown)!r}")
+    return (
+        window.second,
+        window.span,
+        window.endpoint,
+        window.phase,
+        *(window.counts.get(name, 0) for name in COUNT_COLUMNS),
+        to_json(dict(sorted(window.over.items()))),
+        pack_histograms(window.histograms),
+    )
+
+
+def window_of(row: Sequence[Any], series: Collection[str] | None = None) -> Window:
+    """Make the window of a row; of its histograms only those of `series`, which costs less than all.
+
+    Over-counts of a series that is left out are left out too. Raises StoreError or MeasureError when
+    the row is damaged.
+    """
+    second, span, endpoint, phase = row[:4]
+    *counted, over_text, blob = row[4:]
+    counts = {name: n for name, n in zip(COUNT_COLUMNS, counted, strict=True) if n}
+    over = from_json(over_text)
+    if not isinstance(over, dict) or not all(type(n) is int for n in over.values()):
+        raise StoreError("a stored over-count is damaged", hint="use a copy of the run")
+    if series is not None:
+        over = {key: n for key, n in over.items() if key.partition(">")[0] in series}
+    return Window(second, span, endpoint, phase, counts, unpack_histograms(blob, series), over)
+
+
+def pack_histograms(histograms: Mapping[str, Histogram]) -> bytes:
+    """Pack the histograms that hold values, sorted by series.
+
+    One byte of format version, one byte of how many; then for each its series' name (one byte of
+    length, ASCII) and its `Histogram.encode()` (four bytes of length, big-endian).
+    """
+    filled = sorted((str(name), histogram) for name, histogram in histograms.items() if histogram.total)
+    out = bytearray((_VERSION, len(filled)))
+    for name, histogram in filled:
+        if name not in _KNOWN_SERIES:
+            raise StoreError(f"a window holds an unknown series: {name!r}")
+        blob = histogram.encode()
+        out.append(len(name))
+        out += name.encode("ascii")
+        out += _LENGTH.pack(len(blob))
+        out += blob
+    return bytes(out)
+
+
+def unpack_histograms(blob: bytes, series: Collection[str] | None = None) -> dict[str, Histogram]:
+    """Unpack what `pack_histograms` packed, decoding only the named series (None: all).
+
+    Raises StoreError for anything else; never reads past the blob, and bounds what it inflates.
+    """
+    if len(blob) < 2 or blob[0] != _VERSION:
+        raise StoreError(
+            "stored histograms are damaged or of an unknown version", hint="use a copy of the run"
+        )
+    found: dict[str, Histogram] = {}
+    at = 2
+    for _ in range(blob[1]):
+        name, body, at = _next_histogram(blob, at)
+        if name not in _KNOWN_SERIES or name in found:
+            raise StoreError(f"stored histograms hold the series {name!r}, which is unknown or there twice")
+        if series is None or name in series:
+            found[name] = Histogram.decode(body)
+    if at != len(blob):
+        raise StoreError("stored histograms have bytes after their end", hint="use a copy of the run")
+    return found
+
+
+def _next_histogram(blob: bytes, at: int) -> tuple[str, bytes, int]:
+    name_end = at + 1 + (blob[at] if at < len(blob) else 0)
+    start = name_end + _LENGTH.size
+    if start > len(blob):
+        raise StoreError("stored histograms are cut short", hint="use a copy of the run")
+    (length,) = _LENGTH.unpack_from(blob, name_end)
+    if length > _LONGEST_HISTOGRAM or start + length > len(blob):
+        raise StoreError("a stored histogram is cut short or too long", hint="use a copy of the run")
+    name = blob[at + 1 : name_end].decode("ascii", "replace")
+    return name, blob[start : start + length], start + length

@@ -1,0 +1,225 @@
+"""The watch database: what the control room saw of the target (probes, alerts) and did about it."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from loadgate.errors import StoreError
+from loadgate.store.connection import Opened, open_for_reading, open_for_writing
+from loadgate.store.faults import told_as_store_errors
+from loadgate.store.schema import watch_schema
+from loadgate.store.values import from_json, to_json
+
+
+class Reading(NamedTuple):
+    """One reading of a probe: `at` in run time, `took` in seconds, the value in SI units.
+
+    A failed attempt has the value None and says why in `error`; it is "no data", never 0.
+    """
+
+    at: float
+    probe: str
+    reading: str
+    value: float | None
+    error: str
+    took: float
+
+
+class AlertChange(NamedTuple):
+    """A change of state of an alert rule at a run time; `wall` is ISO time."""
+
+    at: float
+    rule: str
+    severity: str
+    state: str
+    value: float | None
+    detail: Mapping[str, Any]
+    wall: str | None = None
+    id: int | None = None
+
+
+class ActionStage(NamedTuple):
+    """One entry of the journal of actions: `stage` says how far the step had come at that run time.
+
+    The intent is written, and on the disk, before the action starts.
+    """
+
+    at: float
+    step: str
+    stage: str
+    detail: Mapping[str, Any]
+    alert: int | None = None
+    wall: str | None = None
+    id: int | None = None
+
+
+class WatchWriter:
+    """The one writer of a watch database; opened, used and closed in one thread.
+
+    Raises StoreError when the file cannot be written, is damaged or too new, or has another writer.
+    What a method wrote survives the death of this process and of the machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = open_for_writing(path, watch_schema())
+
+    def readings(self, readings: Iterable[Reading]) -> None:
+        """Write readings, all or none; StoreError for a value that is no finite number."""
+        rows = list(readings)
+        for reading in rows:
+            _require_finite(reading.value, f"the reading {reading.probe}.{reading.reading}")
+        if rows:
+            with self._transaction() as connection:
+                connection.executemany(
+                    "INSERT INTO probe (at, probe, reading, value, error, took) VALUES (?, ?, ?, ?, ?, ?)",
+                    rows,
+                )
+
+    def alert(self, change: AlertChange) -> int:
+        """Write a change of state, and return its id, by which actions refer to it."""
+        _require_finite(change.value, f"the alert {change.rule}")
+        with self._transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO alert (at, wall, rule, severity, state, value, detail) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    change.at,
+                    change.wall,
+                    change.rule,
+                    change.severity,
+                    change.state,
+                    change.value,
+                    to_json(dict(change.detail)),
+                ),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def action(self, stage: ActionStage) -> int:
+        """Write an entry of the journal of actions, and return its id."""
+        with self._transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO action (at, wall, alert, step, stage, detail) VALUES (?, ?, ?, ?, ?, ?)",
+                (stage.at, stage.wall, stage.alert, stage.step, stage.stage, to_json(dict(stage.detail))),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def close(self) -> None:
+        """Close the database and let another process write it; again is fine."""
+        with told_as_store_errors("close", self._path):
+            self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._opened.connection
+        with told_as_store_errors("write", self._path):
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+
+class WatchReader:
+    """A reader of one watch database, for one thread.
+
+    A run that no control room watched has no such file: it reads as one without any reading, until the
+    file is there. Raises StoreError when the file is empty, damaged or of a newer Loadgate.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened: Opened | None = None
+        self._open()
+
+    def readings(
+        self, name: str | None = None, start: float | None = None, end: float | None = None
+    ) -> list[Reading]:
+        """Give the readings of start <= at < end (run time), in order of time.
+
+        `name` is a probe ("cache") or one of its readings ("cache.hit_rate"); None means all.
+        """
+        clauses, values = ["1"], list[Any]()
+        if name is not None:
+            # Both a probe's name and a reading's may hold dots, so the two are compared as a whole.
+            clauses.append("(probe = ? OR probe || '.' || reading = ?)")
+            values += [name, name]
+        for clause, value in (("at >= ?", start), ("at < ?", end)):
+            if value is not None:
+                clauses.append(clause)
+                values.append(value)
+        statement = "SELECT at, probe, reading, value, error, took FROM probe"
+        rows = self._rows(f"{statement} WHERE {' AND '.join(clauses)} ORDER BY at, id", values)
+        return [Reading(*row) for row in rows]
+
+    def alerts(self, rule: str | None = None) -> list[AlertChange]:
+        """Give the changes of state of one rule or all, in the order in which they were written."""
+        rows = self._rows(
+            "SELECT at, rule, severity, state, value, detail, wall, id FROM alert "
+            "WHERE ?1 IS NULL OR rule = ?1 ORDER BY id",
+            [rule],
+        )
+        with told_as_store_errors("read", self._path):
+            return [
+                AlertChange(at, rule, severity, state, value, from_json(detail), wall, row_id)
+                for at, rule, severity, state, value, detail, wall, row_id in rows
+            ]
+
+    def actions(self, alert: int | None = None) -> list[ActionStage]:
+        """Give the journal of one alert's actions or of all, in the order in which it was written."""
+        rows = self._rows(
+            "SELECT at, step, stage, detail, alert, wall, id FROM action "
+            "WHERE ?1 IS NULL OR alert = ?1 ORDER BY id",
+            [alert],
+        )
+        with told_as_store_errors("read", self._path):
+            return [
+                ActionStage(at, step, stage, from_json(detail), for_alert, wall, row_id)
+                for at, step, stage, detail, for_alert, wall, row_id in rows
+            ]
+
+    def close(self) -> None:
+        """Close the database; again is fine."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> Opened | None:
+        if self._opened is None and self._path.exists():
+            self._opened = open_for_reading(self._path, watch_schema())
+        return self._opened
+
+    def _rows(self, statement: str, values: list[Any]) -> list[Any]:
+        opened = self._open()
+        if opened is None:
+            return []
+        with told_as_store_errors("read", self._path):
+            if watch_schema().version_in(opened.connection) == 0:
+                return []
+            return opened.connection.execute(statement, values).fetchall()
+
+
+def _require_finite(value: float | None, what: str) -> None:
+    if value is not None and not math.isfinite(value):
+        raise StoreError(
+            f"{what} is {value}, which is no number", hint="write no value, and the error instead"
+        )

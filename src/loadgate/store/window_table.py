@@ -1,0 +1,104 @@
+"""Merge windows exactly into their rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from loadgate.measure.recorder import OVERFLOW_ENDPOINT
+from loadgate.measure.window import Window
+from loadgate.store.rows import KEY_COLUMNS, WINDOW_COLUMNS, row_of, window_of
+
+MOST_ENDPOINTS = 100
+# Windows of the last seconds are what late deltas still change. A window's histograms take up to some
+# forty times the memory of their packed form, so the cache stays under about 100 MB at its very worst,
+# and takes a few MB in a usual run.
+_CACHED_WINDOWS = 512
+_CACHED_BYTES = 2 * 2**20
+
+Key = tuple[int, int, str, str]
+
+_SELECT = (
+    f"SELECT {', '.join(WINDOW_COLUMNS)} FROM window "
+    f"WHERE {' AND '.join(f'{column} = ?' for column in KEY_COLUMNS)}"
+)
+# An update keeps the row in its place; a replacement would move it to the end of the table.
+_UPSERT = (
+    f"INSERT INTO window ({', '.join(WINDOW_COLUMNS)}, revision) "
+    f"VALUES ({', '.join('?' * (len(WINDOW_COLUMNS) + 1))}) ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in (*WINDOW_COLUMNS[len(KEY_COLUMNS) :], "revision"))
+)
+
+
+class _Cached(NamedTuple):
+    window: Window
+    size: int
+
+
+class WindowTable:
+    """The `window` table inside the writer's transactions, with its latest rows kept in memory.
+
+    After a transaction that failed, this object is out of step and must be made anew.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._cache: OrderedDict[Key, _Cached] = OrderedDict()
+        self._cached_bytes = 0
+        rows = connection.execute("SELECT DISTINCT endpoint FROM window").fetchall()
+        self._endpoints = {row[0] for row in rows} - {OVERFLOW_ENDPOINT}
+
+    def merge(self, windows: Iterable[Window], revision: int) -> int:
+        """Merge windows into their rows, stamped with the revision; return how many rows changed.
+
+        The given windows are not changed. From the 101st endpoint on, windows go to "(overflow)".
+        """
+        changed: dict[Key, Window] = {}
+        for window in windows:
+            endpoint = self.admitted(window.endpoint)
+            key = (window.second, window.span, endpoint, window.phase)
+            row = changed.get(key)
+            if row is None:
+                row = changed[key] = self._stored(key)
+            row.merge(window if endpoint == window.endpoint else _renamed(window, endpoint))
+        rows = []
+        for key, window in changed.items():
+            values = row_of(window)
+            rows.append((*values, revision))
+            self._remember(key, window, len(values[-1]))
+        self._connection.executemany(_UPSERT, rows)
+        return len(rows)
+
+    def admitted(self, endpoint: str) -> str:
+        """Give the name under which an endpoint is counted: its own, or "(overflow)" past the limit."""
+        if endpoint in self._endpoints or endpoint == OVERFLOW_ENDPOINT:
+            return endpoint
+        if len(self._endpoints) >= MOST_ENDPOINTS:
+            return OVERFLOW_ENDPOINT
+        self._endpoints.add(endpoint)
+        return endpoint
+
+    def _stored(self, key: Key) -> Window:
+        cached = self._cache.pop(key, None)
+        if cached is not None:
+            self._cached_bytes -= cached.size
+            return cached.window
+        row = self._connection.execute(_SELECT, key).fetchone()
+        return Window(*key) if row is None else window_of(row)
+
+    def _remember(self, key: Key, window: Window, size: int) -> None:
+        window.compact()
+        self._cache[key] = _Cached(window, size)
+        self._cached_bytes += size
+        while len(self._cache) > _CACHED_WINDOWS or self._cached_bytes > _CACHED_BYTES:
+            _, dropped = self._cache.popitem(last=False)
+            self._cached_bytes -= dropped.size
+
+
+def _renamed(window: Window, endpoint: str) -> Window:
+    """Give a window under another endpoint; it shares everything, so it is to be read only."""
+    return Window(
+        window.second, window.span, endpoint, window.phase, window.counts, window.histograms, window.over
+    )

@@ -1,0 +1,245 @@
+"""Write the run database: whole deltas or nothing, each exactly once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from loadgate.measure.delta import Delta, FleetRow
+from loadgate.store.connection import open_for_writing
+from loadgate.store.failure_table import FailureTable
+from loadgate.store.faults import told_as_store_errors
+from loadgate.store.ledger import DeltaKey, GapChange, Ledger
+from loadgate.store.schema import run_schema
+from loadgate.store.values import read_value, to_json
+from loadgate.store.window_table import WindowTable
+
+# Rows of one worker and second can come twice only with another part of the same cumulative figures,
+# so the greater of each is the later one, whatever the order of arrival.
+_FLEET_MERGED = (
+    "offered", "started", "finished", "in_flight", "users", "cpu", "rss",
+    "start_lag_p99_us", "loop_lag_p99_us", "loop_lag_max_us",
+)  # fmt: skip
+_FLEET_COLUMNS = ("second", "worker", "incarnation", *_FLEET_MERGED)
+_FLEET_UPSERT = (
+    f"INSERT INTO fleet ({', '.join(_FLEET_COLUMNS)}) VALUES ({', '.join('?' * len(_FLEET_COLUMNS))}) "
+    "ON CONFLICT DO UPDATE SET "
+    + ", ".join(f"{name} = max({name}, excluded.{name})" for name in _FLEET_MERGED)
+)
+
+
+# Sources of another run's deltas that are written down, each once.
+_MOST_REFUSALS = 100
+
+
+class Event(NamedTuple):
+    """Something that happened to a run, at a run time; `wall` is ISO time, worked out where it is None."""
+
+    at: float
+    kind: str
+    detail: Mapping[str, Any]
+    wall: str | None = None
+
+
+class Acknowledged(list[DeltaKey]):
+    """The keys of all deltas given to a commit that are in the database now, in the order given.
+
+    `duplicates` are those of them that were there before: they changed nothing. `refused` are the keys
+    of deltas of another run: they are not in the database, and not in this list. `revision` is the
+    database's revision after the commit.
+    """
+
+    def __init__(self, revision: int) -> None:
+        super().__init__()
+        self.revision = revision
+        self.duplicates: list[DeltaKey] = []
+        self.refused: list[DeltaKey] = []
+
+
+class RunWriter:
+    """The one writer of a run database; opened, used and closed in one and the same thread.
+
+    Raises StoreError where the disk or the file refuse. A commit that raised left the database as it
+    was, and may be tried again with the same deltas.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = open_for_writing(path, run_schema())
+        self._connection = self._opened.connection
+        self._in_step = False
+        try:
+            with told_as_store_errors("read", path):
+                self._load()
+        except BaseException:
+            self._opened.close()
+            raise
+
+    @property
+    def revision(self) -> int:
+        """Give the number of the last commit that wrote something; 0 in a new database."""
+        return self._revision
+
+    def commit(
+        self,
+        deltas: Sequence[Delta] = (),
+        events: Iterable[Event] = (),
+        run_values: Mapping[str, Any] | None = None,
+    ) -> Acknowledged:
+        """Write deltas, events and values of the `run` table in one transaction.
+
+        What is returned survives the death of this process and of the machine. A delta that was
+        committed before is dropped, and acknowledged again so that its worker can forget it. Deltas of
+        a run other than this database's "id" are refused. Missing sequence numbers become events of
+        kind "gap", and "gap_filled" once they came. A commit of nothing writes nothing.
+        """
+        events = list(events)
+        if not (deltas or events or run_values):
+            return Acknowledged(self._revision)
+        with told_as_store_errors("write", self._path):
+            if not self._in_step:
+                self._load()
+            self._in_step = False
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                answer = self._write(deltas, events, run_values or {})
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has already rolled back by itself after some faults, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._in_step = True
+        return answer
+
+    def value(self, key: str, default: Any = None) -> Any:
+        """Read a value of the `run` table, for a writer that takes a run up again."""
+        with told_as_store_errors("read", self._path):
+            return read_value(self._connection, key, default)
+
+    def close(self) -> None:
+        """Close the database and let another process write it; again is fine."""
+        with told_as_store_errors("close", self._path):
+            self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _load(self) -> None:
+        """Read what is kept in memory, at first and after a transaction that failed."""
+        self._windows = WindowTable(self._connection)
+        self._ledger = Ledger(self._connection)
+        self._failures = FailureTable(self._connection)
+        self._revision = int(read_value(self._connection, "revision", 0))
+        self._run_id = read_value(self._connection, "id")
+        self._anchor_wall = _wall_of(read_value(self._connection, "anchor"))
+        self._latest = _latest_second(self._connection)
+        self._refusals: set[tuple[str, int]] = set()
+        self._in_step = True
+
+    def _write(
+        self, deltas: Sequence[Delta], events: list[Event], run_values: Mapping[str, Any]
+    ) -> Acknowledged:
+        self._revision += 1
+        answer = Acknowledged(self._revision)
+        self._put_values({**run_values, "revision": self._revision})
+        fresh = self._admit(deltas, answer, events)
+        self._windows.merge((window for delta in fresh for window in delta.windows), self._revision)
+        self._failures.merge(
+            (failure for delta in fresh for failure in delta.failures), self._windows.admitted
+        )
+        self._connection.executemany(
+            _FLEET_UPSERT, [_fleet_values(row, delta) for delta in fresh for row in delta.fleet]
+        )
+        self._latest = max([self._latest, *(_end_of(delta) for delta in fresh)])
+        events += [_gap_event(self._latest, change) for change in self._ledger.store()]
+        self._put_events(events)
+        return answer
+
+    def _admit(self, deltas: Sequence[Delta], answer: Acknowledged, events: list[Event]) -> list[Delta]:
+        """Sort deltas into the answer's lists, and return those to be merged."""
+        fresh = []
+        for delta in deltas:
+            key = DeltaKey(*delta.key)
+            if self._run_id is not None and delta.run != self._run_id:
+                answer.refused.append(key)
+                source = (key.worker, key.incarnation)
+                if source not in self._refusals and len(self._refusals) < _MOST_REFUSALS:
+                    self._refusals.add(source)
+                    detail = {"worker": key.worker, "incarnation": key.incarnation, "run": delta.run}
+                    events.append(Event(self._latest, "foreign_delta", detail))
+                continue
+            answer.append(key)
+            if self._ledger.admit(key):
+                fresh.append(delta)
+            else:
+                answer.duplicates.append(key)
+        return fresh
+
+    def _put_values(self, values: Mapping[str, Any]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO run (key, value) VALUES (?, ?)",
+            [(key, to_json(value)) for key, value in values.items()],
+        )
+        if "id" in values:
+            self._run_id = values["id"]
+        if "anchor" in values:
+            self._anchor_wall = _wall_of(values["anchor"])
+
+    def _put_events(self, events: Iterable[Event]) -> None:
+        self._connection.executemany(
+            "INSERT INTO event (at, wall, kind, detail) VALUES (?, ?, ?, ?)",
+            [
+                (at, self._wall_at(at) if wall is None else wall, kind, to_json(dict(detail)))
+                for at, kind, detail, wall in events
+            ],
+        )
+
+    def _wall_at(self, at: float) -> str | None:
+        if self._anchor_wall is None:
+            return None
+        return datetime.fromtimestamp(self._anchor_wall + at, UTC).isoformat(timespec="milliseconds")
+
+
+def open_writer(path: Path) -> RunWriter:
+    """Open a run database as its one writer, in the thread that will use it; made when it is missing.
+
+    Raises StoreError when it cannot be written, is damaged or too new, or is being written already.
+    """
+    return RunWriter(path)
+
+
+def _fleet_values(row: FleetRow, delta: Delta) -> tuple[Any, ...]:
+    merged = (getattr(row, name) for name in _FLEET_MERGED)
+    return (row.second, row.worker, delta.incarnation, *merged)
+
+
+def _end_of(delta: Delta) -> float:
+    """Give the run time up to which a delta reports."""
+    ends = [window.end for window in delta.windows] + [row.second + 1 for row in delta.fleet]
+    return float(max(ends, default=0))
+
+
+def _gap_event(at: float, change: GapChange) -> Event:
+    kind, worker, incarnation, missing = change
+    detail = {"worker": worker, "incarnation": incarnation, "first": missing.first, "last": missing.last}
+    return Event(at, kind, detail)
+
+
+def _latest_second(connection: sqlite3.Connection) -> float:
+    # Each max() by itself is one step in an index.
+    (window,) = connection.execute("SELECT max(second) + 1 FROM window").fetchone()
+    (fleet,) = connection.execute("SELECT max(second) + 1 FROM fleet").fetchone()
+    return float(max(window or 0, fleet or 0))
+
+
+def _wall_of(anchor: object) -> float | None:
+    """Give the wall-clock second of an anchor, or None where there is no usable one."""
+    wall = anchor.get("wall") if isinstance(anchor, dict) else None
+    return float(wall) if isinstance(wall, (int, float)) else None

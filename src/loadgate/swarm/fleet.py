@@ -1,0 +1,101 @@
+"""The generator's own health, one row a second and worker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from loadgate.measure.delta import FleetRow
+from loadgate.traffic.pacer import Pacer
+
+if TYPE_CHECKING:
+    from loadgate.measure.recorder import Recorder
+    from loadgate.traffic.engine import Engine
+
+_LAG_EVERY = 0.05
+"""Seconds between two looks at how late the event loop runs."""
+
+
+class LoopLag:
+    """Measure how late the event loop gives its turn to something that is due."""
+
+    def __init__(self) -> None:
+        self._lags: list[float] = []
+        self._due = 0.0
+        self._pacer = Pacer(self._wake)
+        self._arm(time.monotonic())
+
+    def take(self) -> list[float]:
+        """Return the lags seen since the last call, in seconds, sorted."""
+        lags, self._lags = sorted(self._lags), []
+        return lags
+
+    def close(self) -> None:
+        """Stop measuring."""
+        self._pacer.close()
+
+    def _arm(self, now: float) -> None:
+        self._due = now + _LAG_EVERY
+        self._pacer.arm(self._due)
+
+    def _wake(self) -> None:
+        now = time.monotonic()
+        self._lags.append(max(now - self._due, 0.0))
+        self._arm(now)
+
+
+class FleetMeter:
+    """Make this worker's fleet rows."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._lag = LoopLag()
+        self._process = psutil.Process()
+        self._cpu = time.process_time()
+        self._at = time.monotonic()
+        self._second = -1
+
+    def rows(self, now: float, engine: Engine, recorders: tuple[Recorder, ...]) -> list[FleetRow]:
+        """Return a row for the second of run time that has just ended, if there is a new one.
+
+        What happened in seconds that were skipped, because the event loop was busy, is in the row
+        too.
+        """
+        second = int(now) - 1
+        if second <= self._second:
+            return []
+        self._second = second
+        cpu, at = time.process_time(), time.monotonic()
+        lags = self._lag.take()
+        row = FleetRow(
+            second=second,
+            worker=self._worker,
+            offered=sum(r.counters.offered for r in recorders),
+            started=sum(r.counters.started for r in recorders),
+            finished=sum(r.counters.finished for r in recorders),
+            in_flight=engine.pool.busy,
+            users=engine.pool.users,
+            cpu=(cpu - self._cpu) / max(at - self._at, 1e-9),
+            rss=self._process.memory_info().rss,
+            start_lag_p99_us=max(r.start_lag.percentile(9900) or 0.0 for r in recorders),
+            loop_lag_p99_us=lags[int(len(lags) * 0.99)] * 1e6 if lags else 0.0,
+            loop_lag_max_us=lags[-1] * 1e6 if lags else 0.0,
+        )
+        self._cpu, self._at = cpu, at
+        return [row]
+
+    def close(self) -> None:
+        """Stop measuring."""
+        self._lag.close()
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process exists and is not a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

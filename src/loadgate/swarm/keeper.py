@@ -1,0 +1,159 @@
+"""Commit what was measured to the run database, from a native thread.
+
+The event loop hands deltas over and goes on; a slow disk delays acknowledgements and nothing
+else. gevent's patches make `threading` cooperative, so the thread and its queue come from the
+unpatched modules, and nothing in the thread touches a gevent object except the one
+signal that wakes the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import Any
+
+import gevent
+from gevent import get_hub, monkey
+
+from loadgate.errors import StoreError
+from loadgate.measure.delta import Delta
+from loadgate.store.database import open_writer
+from loadgate.store.folder import RunFolder
+from loadgate.store.writer import Event, RunWriter
+
+_COMMIT_EVERY = 0.25
+"""Seconds between two commits at the least, so that many workers share one."""
+_RETRY_AFTER = 1.0
+"""Seconds to wait after a failed commit; what it held stays in memory."""
+
+Key = tuple[str, int, int]
+"""A delta's worker, incarnation and sequence number."""
+
+
+@dataclass
+class Batch:
+    """Collect what one commit writes."""
+
+    deltas: list[Delta] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.deltas or self.events or self.values)
+
+
+class Keeper:
+    """Write one run's database. `committed(keys)` is called in the event loop after each commit.
+
+    `failed(error)` is called in the event loop when a commit failed; the batch is kept and tried
+    again.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        committed: Callable[[list[Key]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._folder = folder
+        self._committed = committed
+        self._failed = failed
+        simple_queue = monkey.get_original("queue", "SimpleQueue")
+        self._inbox: Any = simple_queue()
+        self._outbox: Any = simple_queue()
+        self._wake = get_hub().loop.async_()
+        self._wake.start(self._collect)
+        self._sleep = monkey.get_original("time", "sleep")
+        self._closed = False
+        monkey.get_original("_thread", "start_new_thread")(self._work, ())
+
+    def put(self, delta: Delta) -> None:
+        """Hand over a delta; `committed` tells when it is safe."""
+        self._inbox.put(delta)
+
+    def event(self, at: float, kind: str, **detail: Any) -> None:
+        """Hand over an event at a run time."""
+        self._inbox.put(Event(at, kind, detail))
+
+    def values(self, **values: Any) -> None:
+        """Hand over values of the run table."""
+        self._inbox.put(values)
+
+    def close(self, timeout: float) -> bool:
+        """Commit everything handed over; tell whether that was done within `timeout` seconds."""
+        self._inbox.put(None)
+        deadline = time.monotonic() + timeout
+        while not self._closed and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        return self._closed
+
+    def _collect(self) -> None:
+        while not self._outbox.empty():
+            kind, content = self._outbox.get()
+            if kind == "committed":
+                self._committed(content)
+            elif kind == "failed":
+                self._failed(content)
+            else:
+                self._closed = True
+                self._wake.stop()
+
+    def _tell(self, kind: str, content: Any) -> None:
+        self._outbox.put((kind, content))
+        self._wake.send()
+
+    def _work(self) -> None:
+        try:
+            writer = open_writer(self._folder.database)
+        except Exception as error:  # noqa: BLE001 - the thread has no one else to tell
+            self._tell("failed", error)
+            self._tell("closed", None)
+            return
+        batch, last, open_ = Batch(), 0.0, True
+        try:
+            while open_ or batch:
+                open_ = self._take(batch, wait=open_) and open_
+                if not batch:
+                    continue
+                pause = last + _COMMIT_EVERY - time.monotonic()
+                if pause > 0 and open_:
+                    self._sleep(pause)
+                    open_ = self._take(batch, wait=False) and open_
+                last = time.monotonic()
+                batch = self._commit(writer, batch, final=not open_)
+        finally:
+            writer.close()
+            self._tell("closed", None)
+
+    def _commit(self, writer: RunWriter, batch: Batch, *, final: bool) -> Batch:
+        try:
+            keys = writer.commit(batch.deltas, events=batch.events, run_values=batch.values)
+        except StoreError as error:
+            self._tell("failed", error)
+            if final:
+                return Batch()
+            self._sleep(_RETRY_AFTER)
+            return batch
+        except Exception as error:  # noqa: BLE001 - a delta that cannot be merged must not end the thread
+            self._tell("failed", error)
+            return Batch()
+        self._tell("committed", keys)
+        return Batch()
+
+    def _take(self, batch: Batch, *, wait: bool) -> bool:
+        """Move what is in the inbox to the batch; return False once the inbox was closed."""
+        while True:
+            try:
+                item = self._inbox.get(wait and not batch, 1.0)
+            except Empty:
+                return True
+            if item is None:
+                return False
+            if isinstance(item, Delta):
+                batch.deltas.append(item)
+            elif isinstance(item, dict):
+                batch.values.update(item)
+            else:
+                batch.events.append(item)

@@ -1,0 +1,134 @@
+"""Start the generator as processes of stock Locust: one master that aggregates, workers that load.
+
+The control room uses this module, so it must not import Locust or gevent.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadgate.errors import GeneratorError
+from loadgate.plan.plan import Plan
+from loadgate.store.folder import RunFolder
+from loadgate.swarm.inspect import generator_environment
+
+_WORKERS_WITHIN = 60
+"""Seconds in which every worker must have joined the master."""
+_TAIL_LINES = 12
+
+
+@dataclass
+class Generator:
+    """Hold the processes of one run. They run in sessions of their own, out of the terminal's Ctrl-C."""
+
+    folder: RunFolder
+    master: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """All processes, the master first."""
+        return [self.master, *self.workers]
+
+    def ended(self) -> bool:
+        """Tell whether the master has ended."""
+        return self.master.poll() is not None
+
+    def dead_workers(self) -> list[int]:
+        """Return the numbers (from 1) of the workers that have ended."""
+        return [n for n, worker in enumerate(self.workers, 1) if worker.poll() is not None]
+
+    def interrupt(self) -> None:
+        """Ask the master to end the run gracefully."""
+        if self.master.poll() is None:
+            self.master.send_signal(signal.SIGINT)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for every process to end; return whether all did."""
+        deadline = time.monotonic() + timeout
+        for process in self.processes:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.01))
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
+    def kill(self) -> None:
+        """End every process at once."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+        for process in self.processes:
+            process.wait()
+
+    def tail(self) -> str:
+        """Return the last lines that the master and the workers logged."""
+        texts = []
+        for log in sorted(self.folder.logs.glob("*.log")):
+            lines = log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+            if lines:
+                texts.append(f"{log}:\n" + "\n".join(f"  {line}" for line in lines))
+        return "\n".join(texts)
+
+
+def launch(plan: Plan, folder: RunFolder, *, workers: int) -> Generator:
+    """Start the master and its workers for a run folder that holds the plan's snapshot."""
+    scenario = plan.scenario
+    port = _free_port()
+    folder.logs.mkdir(exist_ok=True)
+    environment = generator_environment() | {
+        "LOADGATE_RUN": str(folder.path.resolve()),
+        "LOADGATE_PLAN": str(folder.plan.resolve()),
+        "LOADGATE_CONTROL_PID": str(os.getpid()),
+    }
+    locust = [sys.executable, "-m", "locust", "-f", str(scenario.locustfile), "--loglevel", "INFO"]
+    users = str(max(scenario.traffic.users, workers))
+    master = [
+        *[*locust, "--master", "--headless", "--only-summary", "--host", scenario.host],
+        *["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)],
+        *["--expect-workers", str(workers), "--expect-workers-max-wait", str(_WORKERS_WITHIN)],
+        *["--users", users, "--spawn-rate", users],
+    ]
+    worker = [*locust, "--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
+    generator = Generator(folder, _start(master, folder, folder.logs / "master.log", environment))
+    try:
+        for number in range(1, workers + 1):
+            log = folder.logs / f"worker-{number}.log"
+            generator.workers.append(_start(worker, folder, log, environment))
+    except GeneratorError:
+        generator.kill()
+        raise
+    return generator
+
+
+def _start(
+    command: list[str], folder: RunFolder, log: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    try:
+        with log.open("ab") as file:
+            # Run in the run's own folder: Locust reads locust.conf and pyproject.toml of the
+            # current folder without being asked, which could change what the plan says.
+            return subprocess.Popen(
+                command,
+                cwd=folder.path,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise GeneratorError(f"Locust could not be started: {error}") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,238 @@
+"""What the users of one process share during one run: the recorder, the pool and the schedule.
+
+An engine is made when a run starts and is thrown away when it ends. The swarm room makes it;
+users find it through their Locust environment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import numpy as np
+
+from loadgate.errors import UsageError
+from loadgate.traffic.arrivals import SLOTS, ArrivalSchedule, Trace
+from loadgate.traffic.corpus import Corpus
+from loadgate.traffic.dispatcher import Dispatcher
+from loadgate.traffic.http.settings import ClientSettings
+from loadgate.traffic.pool import Pool
+from loadgate.traffic.tasks import Kind, kinds_of
+
+if TYPE_CHECKING:
+    from loadgate.measure.recorder import Recorder
+    from loadgate.plan.plan import Plan
+
+ENGINE_ATTRIBUTE = "loadgate_engine"
+"""Where the engine of the current run hangs on a Locust environment."""
+_DRAIN_POLL = 0.01
+"""Seconds between two looks at whether every user has finished."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Bind a kind to one run: its endpoint's recording calls, looked up once.
+
+    `arrive(due)` counts an arrival, `done(record)` takes one finished request; both are the
+    recorder's own list methods. `corpora` are the payload corpora its class draws from.
+    """
+
+    kind: Kind
+    function: Callable[[Any], Any]
+    is_flow: bool
+    arrive: Callable[[float], None]
+    done: Callable[[tuple[float, ...]], None]
+    corpora: tuple[Corpus, ...]
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Say which worker of a run this process is."""
+
+    run: str
+    worker: str
+    index: int = 0
+    workers: int = 1
+
+    def slots(self) -> range:
+        """Return this worker's share of the schedule's slots."""
+        return range(self.index % self.workers, SLOTS, self.workers)
+
+
+@dataclass
+class Engine:
+    """Hold one run's shared state in one process. Times are CLOCK_MONOTONIC seconds."""
+
+    place: Place
+    recorder: Recorder
+    user_classes: Sequence[type[Any]]
+    settings: ClientSettings | None
+    plan: Plan | None = None
+    listeners: Sequence[Callable[..., None]] = ()
+    clock: Callable[[], float] = time.monotonic
+
+    jobs: tuple[Job, ...] = ()
+    pool: Pool = field(default_factory=Pool)
+    anchor: float | None = None
+    finishing: bool = False
+    lender: Any = None
+    _bound: list[Job] = field(default_factory=list)
+    _dispatcher: Dispatcher | None = None
+    _users_made: int = 0
+
+    def __post_init__(self) -> None:
+        seed = self.plan.scenario.traffic.seed if self.plan else 1
+        mix = self.plan.scenario.traffic.mix if self.plan else None
+        bound: set[int] = set()
+        for corpus in (c for cls in self.user_classes for c in _corpora_of(cls)):
+            if id(corpus) not in bound:
+                bound.add(id(corpus))
+                corpus.bind(seed, self.place.index, self.place.run)
+        self.jobs = tuple(self.job(kind) for kind in kinds_of(self.user_classes, mix))
+        if self.user_classes and not self.jobs:
+            raise UsageError("the mix leaves nothing to send", hint="name at least one endpoint in it")
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Tell whether arrivals come from a schedule."""
+        return self.plan is not None and self.plan.scenario.traffic.model == "open"
+
+    def job(self, kind: Kind) -> Job:
+        """Bind a kind to this run's recorder."""
+        channel = self.recorder.channel(kind.name)
+        job = Job(
+            kind=kind,
+            function=kind.function,
+            is_flow=kind.is_flow,
+            arrive=channel.due,
+            done=channel.done,
+            corpora=_corpora_of(kind.user_class),
+        )
+        self._bound.append(job)
+        return job
+
+    def methods(self) -> dict[str, str]:
+        """Return the HTTP method seen of each endpoint."""
+        return {job.kind.name: job.method for job in self._bound if job.method}
+
+    def jobs_of(self, user_class: type[Any]) -> list[Job]:
+        """List what a user of one class does in the closed model."""
+        return [job for job in self.jobs if job.kind.user_class is user_class]
+
+    def next_user(self) -> int:
+        """Number a new user: unique over all workers, counted up evenly over them."""
+        number = self.place.index + self.place.workers * self._users_made
+        self._users_made += 1
+        return number
+
+    def source_address(self, user: int) -> str | None:
+        """Return the local address that a user sends from, or None for the system's choice."""
+        addresses = self.plan.scenario.traffic.source_addresses if self.plan else ()
+        return addresses[user % len(addresses)] if addresses else None
+
+    def begin(self, anchor: float) -> None:
+        """Start the run's clock: run time 0 is at `anchor`. In the open model, arrivals follow."""
+        self.anchor = anchor
+        if self.plan is None or not self.is_open:
+            return
+        timeline, traffic = self.plan.timeline, self.plan.scenario.traffic
+        schedule = ArrivalSchedule(
+            timeline,
+            process=traffic.arrivals,
+            seed=traffic.seed,
+            weights=[job.kind.weight for job in self.jobs],
+            trace=self._trace(),
+        )
+        self._dispatcher = Dispatcher(
+            schedule,
+            self.jobs,
+            self.pool,
+            anchor=anchor,
+            end=timeline.end,
+            slots=self.place.slots(),
+            clock=self.clock,
+        )
+        self._dispatcher.start()
+
+    def finish(self, timeout: float, *, drop_waiting: bool) -> None:
+        """Start nothing more, and give what is under way up to `timeout` seconds to end.
+
+        Arrivals that wait for a user are served until then, or dropped at once; what is left
+        counts as unsent. Finishing twice is harmless.
+        """
+        if self.finishing:
+            return
+        self.finishing = True
+        now = self.clock()
+        if self._dispatcher is not None:
+            for job, due in self._dispatcher.stop():
+                job.arrive(due)
+                self.recorder.unsent(job.kind.name, due, "generator", now)
+        if drop_waiting:
+            self._drop_waiting()
+        deadline = now + timeout
+        while (self.pool.busy or self.pool.waiting) and self.clock() < deadline:
+            gevent.sleep(_DRAIN_POLL)
+        self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        now = self.clock()
+        for job, due in self.pool.drop_waiting():
+            if job.is_flow:
+                job.arrive(due)
+            self.recorder.unsent(job.kind.name, due, "pool", now)
+
+    def _trace(self) -> Trace | None:
+        assert self.plan is not None
+        recorded = self.plan.timeline.trace
+        if recorded is None:
+            return None
+        names = [job.kind.name for job in self.jobs]
+        if unknown := sorted(set(recorded.endpoints or ()) - set(names)):
+            raise UsageError(
+                f"the trace names {', '.join(map(repr, unknown))}, which the traffic does not have",
+                hint=f"the mix has: {', '.join(names)}",
+            )
+        kinds = [names.index(name) for name in recorded.endpoints or ()]
+        if not kinds:
+            kinds = [-1] * len(recorded.times)
+        return Trace(recorded.times, np.asarray(kinds, dtype=np.int64))
+
+
+def engine_of(environment: Any) -> Engine:
+    """Return the engine of a Locust environment's current run.
+
+    UsageError when there is none, which means that the plugin was not loaded.
+    """
+    engine = getattr(environment, ENGINE_ATTRIBUTE, None)
+    if engine is None:
+        raise UsageError(
+            "a LoadUser was started outside a run",
+            hint="import LoadUser from loadgate, which brings the Locust plugin with it",
+        )
+    assert isinstance(engine, Engine)
+    return engine
+
+
+def draws_repeat(corpora: Sequence[Corpus]) -> bool:
+    """Tell whether every text drawn since the last call was drawn before (False when none was)."""
+    if len(corpora) == 1:
+        return corpora[0].take_repeats() is True
+    taken = [corpus.take_repeats() for corpus in corpora]
+    return True in taken and False not in taken
+
+
+def _corpora_of(user_class: type[Any]) -> tuple[Corpus, ...]:
+    found: dict[str, Corpus] = {}
+    for cls in reversed(user_class.__mro__):
+        found.update(_declared(vars(cls).items()))
+    return tuple(found.values())
+
+
+def _declared(items: Iterable[tuple[str, Any]]) -> dict[str, Corpus]:
+    return {name: value for name, value in items if isinstance(value, Corpus)}
