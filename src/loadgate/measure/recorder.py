@@ -21,7 +21,7 @@ from loadgate.measure.failures import FailureLog
 from loadgate.measure.filling import Segment, fill, segments_of
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Floats
-from loadgate.measure.records import EARLIEST_S, LONGEST_S, batch_of, take, take_numbers
+from loadgate.measure.records import BLOCK, EARLIEST_S, FIELDS, LONGEST_S, batch_of, take, take_numbers
 from loadgate.measure.window import Count, Window
 
 OVERFLOW_ENDPOINT = "(overflow)"
@@ -187,7 +187,11 @@ class Recorder:
     # ---- bulk
 
     def _flush_records(self, channel: Channel, anchor: float) -> None:
-        batch, broken = batch_of(take(channel.records), anchor)
+        for _ in range(len(channel.records) // (FIELDS * BLOCK) + 1):
+            self._flush_block(channel, take(channel.records, BLOCK), anchor)
+
+    def _flush_block(self, channel: Channel, records: Floats, anchor: float) -> None:
+        batch, broken = batch_of(records, anchor)
         if len(broken):
             self._give_up_records(channel, broken, anchor)
         if not batch.due.size:

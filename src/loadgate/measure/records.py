@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from loadgate.measure.layout import HIGHEST_US, Floats, Int64s, unchecked_indices
 
 FIELDS = 7
+BLOCK = 2048
+"""Records that are worked on at a time: their columns then stay in the processor's cache."""
 RETRY_SHIFT = 8
 """The number of retries starts at this bit of `flags`."""
 
@@ -95,28 +97,25 @@ class Batch(NamedTuple):
     size: Floats
 
 
-def take(appended: list[float]) -> Floats:
-    """Remove all whole records from the list in place and return them, one per row.
+def take(appended: list[float], most: int = BLOCK) -> Floats:
+    """Remove up to `most` whole records from the list in place and return them, one per row.
 
     The list stays the same object, so that a user may keep its bound `extend`. What is not a number
     becomes NaN.
     """
-    length = len(appended) - len(appended) % FIELDS
-    return take_numbers(appended, length).reshape(-1, FIELDS)
+    whole = min(len(appended) // FIELDS, most)
+    return take_numbers(appended, whole * FIELDS).reshape(-1, FIELDS)
 
 
 def take_numbers(appended: list[float], length: int | None = None) -> Floats:
     """Remove the first `length` items (all by default) in place and return them; no number becomes NaN."""
-    if length is None:
-        length = len(appended)
+    taken = appended[:length]
+    del appended[: len(taken)]
     try:
-        # struct.pack reads a list of floats three times as fast as np.array does; it refuses a list that
-        # another thread made longer in between
-        numbers = np.frombuffer(struct.pack(f"{length}d", *appended), np.float64)
+        # struct.pack reads a list of floats three times as fast as np.array does
+        return np.frombuffer(struct.pack(f"{len(taken)}d", *taken), np.float64)
     except (struct.error, TypeError, OverflowError):
-        numbers = np.array([_number(item) for item in appended[:length]], np.float64)
-    del appended[:length]
-    return numbers
+        return np.array([_number(item) for item in taken], np.float64)
 
 
 def _number(item: Any) -> float:
@@ -132,7 +131,7 @@ def batch_of(records: Floats, anchor: float) -> tuple[Batch, Floats]:
 
     `anchor` is the CLOCK_MONOTONIC time of run time 0.
     """
-    columns = np.ascontiguousarray(records.T)
+    columns = np.array(records.T, order="C")
     broken = records[:0]
     complete = True
     with np.errstate(invalid="ignore", over="ignore"):

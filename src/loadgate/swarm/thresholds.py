@@ -15,5 +15,7 @@ def thresholds_of(objectives: Iterable[Objective]) -> dict[str | None, list[int]
             continue
         for limit in (objective.target, objective.alert):
             if limit is not None:
-                limits.setdefault(objective.endpoint, set()).add(round(limit.value * 1e6))
+                at = round(limit.value * 1e6)
+                # What is counted is what lies over a limit; "< 50ms" is broken at 50 ms already.
+                limits.setdefault(objective.endpoint, set()).update((at - 1, at))
     return {endpoint: sorted(values) for endpoint, values in limits.items()}

@@ -33,6 +33,7 @@ _OK, _FAILED, _TIMEOUT, _UNFINISHED = 0, 1, 2, 3
 _HIT, _MISS, _REPEATS, _LIMITED, _EXHAUSTED = 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6
 _RETRIES_SHIFT = 8
 _SAMPLE_CHARACTERS = 500
+_PAUSE_AFTER_EXCEPTION = 0.01
 _monotonic = time.monotonic
 _log = logging.getLogger("loadgate.traffic")
 
@@ -129,6 +130,9 @@ class Driver:
             job.done((sent, 0.0, sent, sent, ended, flags, response.size))
         else:
             job.done((due, pool_wait, begun, sent, ended, flags, response.size))
+        if failure and not response.status:
+            # A refused connection may not have paused this user; let the others have a turn.
+            gevent.sleep(0)
         if self.engine.listeners:
             self._tell_listeners(job, value, response, failure)
         return response
@@ -139,12 +143,16 @@ class Driver:
             raise error
         now = _monotonic()
         kind = f"the user code raised {type(error).__name__}"
-        _log.exception("%s: %s", job.kind.name, kind)
+        if self.engine.first_time(f"{job.kind.name} {kind}"):
+            _log.error("%s: %s (logged once)", job.kind.name, kind, exc_info=error)
         self.engine.recorder.failure(job.kind.name, "failed", kind, str(error)[:_SAMPLE_CHARACTERS])
         if due is None or job.is_flow:
             job.arrive(now if due is None else due)
         when = now if due is None else due
         job.done((when, pool_wait, now, now, now, _FAILED, 0))
+        if due is None:
+            # Nothing else may have paused this user; without a pause the process would hang.
+            gevent.sleep(_PAUSE_AFTER_EXCEPTION)
 
     def _start_personas(self) -> None:
         if self.engine.is_open:
@@ -268,7 +276,8 @@ class Driver:
             except (StopUser, StopTest):
                 raise
             except Exception:  # noqa: BLE001 - as Locust treats its listeners
-                _log.exception("a listener of the request event raised")
+                if self.engine.first_time(f"listener {listener!r}"):
+                    _log.exception("a listener of the request event raised (logged once)")
 
 
 class RequestFailed(Exception):

@@ -82,6 +82,7 @@ class Engine:
     finishing: bool = False
     lender: Any = None
     _bound: list[Job] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
     _dispatcher: Dispatcher | None = None
     _users_made: int = 0
 
@@ -119,6 +120,13 @@ class Engine:
     def methods(self) -> dict[str, str]:
         """Return the HTTP method seen of each endpoint."""
         return {job.kind.name: job.method for job in self._bound if job.method}
+
+    def first_time(self, what: str) -> bool:
+        """Tell whether something is seen for the first time in this run, so that it is logged once."""
+        if what in self._seen:
+            return False
+        self._seen.add(what)
+        return True
 
     def jobs_of(self, user_class: type[Any]) -> list[Job]:
         """List what a user of one class does in the closed model."""

@@ -224,7 +224,7 @@ class Reader:
             return True
         if self._body_size > self._max_body:
             return self._fail(BODY_TOO_LARGE, f"the body is longer than {self._max_body} bytes")
-        if self._chunked:
+        if self._chunked or not self._completed:
             self._tail = (self._tail + data)[-6:]
         if not self._completed:
             return False

@@ -1,0 +1,196 @@
+"""The control room: check the plan, start the generator, watch, and judge.
+
+It is never monkey-patched and makes no load. What was measured is in the run database, which the
+master writes; everything here reads it.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from loadgate.cli.preflight import check_locustfile
+from loadgate.cli.runs import show_verdict
+from loadgate.errors import GeneratorError, LoadgateError
+from loadgate.exit_codes import ExitCode
+from loadgate.judge.evidence import gather
+from loadgate.judge.verdict import judge, write
+from loadgate.plan.plan import Plan, load_plan
+from loadgate.report.follow import Follower
+from loadgate.report.live import open_view
+from loadgate.store.database import RunReader, open_writer
+from loadgate.store.folder import RunFolder, create_run, results_root
+from loadgate.swarm.launch import Generator, launch
+from loadgate.watch.reach import reach
+from loadgate.watch.runner import ProbeRunner
+
+_LOOK_EVERY = 0.5
+_ANCHOR_WITHIN = 90.0
+"""Seconds in which the run's clock must have started."""
+_MASTER_ENDS_WITHIN = 20.0
+"""Seconds that workers get to end after their master."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    scenario: Path
+    host: str | None = None
+    workers: int | None = None
+    sla: Path | None = None
+    overrides: tuple[str, ...] = ()
+    results: str | None = None
+    strict: bool = False
+    as_json: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Interrupts:
+    """Count the signals that ask us to end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def caught(self) -> Iterator[Interrupts]:
+        """Catch SIGINT and SIGTERM for a while."""
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            self.count += 1
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class ControlRoom:
+    """Carry out one run."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._told = 0
+
+    def run(self) -> int:
+        """Run and judge; return the exit code. LoadgateError for everything before the load."""
+        with Interrupts().caught() as interrupts:
+            plan = self._plan()
+            check_locustfile(plan)
+            reach(plan.scenario.host, plan.scenario.http)
+            root = results_root(self.request.results, self.request.scenario)
+            folder = create_run(root, plan.scenario.name, datetime.now(UTC))
+            folder.plan.write_bytes(plan.to_json())
+            if interrupts.count:
+                return ExitCode.INTERRUPTED
+            self._load(plan, folder, interrupts)
+            return self._judge(folder, interrupts)
+
+    def _plan(self) -> Plan:
+        overrides = list(self.request.overrides)
+        if self.request.workers is not None:
+            overrides.append(f"generator.workers={self.request.workers}")
+        plan = load_plan(
+            self.request.scenario, overrides=overrides, host=self.request.host, sla=self.request.sla
+        )
+        for warning in plan.warnings:
+            click.echo(f"warning: {warning.line}", err=True)
+        return plan
+
+    def _load(self, plan: Plan, folder: RunFolder, interrupts: Interrupts) -> None:
+        generator = launch(plan, folder, workers=plan.scenario.generator.workers)
+        probes: ProbeRunner | None = None
+        try:
+            anchor = self._wait_for_anchor(generator, folder, interrupts)
+            if anchor is not None:
+                probes = ProbeRunner(plan, anchor, folder.watch_database)
+                probes.start()
+            self._follow(plan, folder, generator, probes, interrupts)
+            if not generator.wait(_MASTER_ENDS_WITHIN):
+                click.echo("the workers did not end after their master; they are ended now", err=True)
+        finally:
+            if probes is not None:
+                probes.stop()
+            generator.kill()
+            self._settle(folder, generator, interrupts)
+
+    def _wait_for_anchor(
+        self, generator: Generator, folder: RunFolder, interrupts: Interrupts
+    ) -> float | None:
+        deadline = time.monotonic() + _ANCHOR_WITHIN
+        while time.monotonic() < deadline:
+            if generator.ended() or interrupts.count:
+                return None
+            with suppress(LoadgateError), RunReader(folder.database) as reader:
+                anchor = reader.value("anchor", None)
+                if anchor is not None:
+                    return float(anchor["monotonic"])
+            time.sleep(0.05)
+        raise GeneratorError(
+            f"the load had not begun after {_ANCHOR_WITHIN:g} s", hint=generator.tail() or str(folder.logs)
+        )
+
+    def _follow(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        generator: Generator,
+        probes: ProbeRunner | None,
+        interrupts: Interrupts,
+    ) -> None:
+        follower = Follower(folder, plan)
+        with open_view(plan, folder) as view:
+            while not generator.ended():
+                self._pass_on(interrupts, generator, view)
+                readings = probes.latest() if probes is not None else {}
+                view.show(follower.refresh(readings))
+                if dead := generator.dead_workers():
+                    view.note(f"worker {', '.join(map(str, dead))} has ended before its master")
+                self._pause(generator, interrupts)
+
+    def _pause(self, generator: Generator, interrupts: Interrupts) -> None:
+        until = time.monotonic() + _LOOK_EVERY
+        while time.monotonic() < until and not generator.ended() and interrupts.count == self._told:
+            time.sleep(0.05)
+
+    def _pass_on(self, interrupts: Interrupts, generator: Generator, view: Any) -> None:
+        if interrupts.count == self._told:
+            return
+        self._told = interrupts.count
+        if interrupts.count == 1:
+            view.note("ending: what is under way may finish; Ctrl-C again leaves at once")
+            generator.interrupt()
+        else:
+            generator.kill()
+
+    def _settle(self, folder: RunFolder, generator: Generator, interrupts: Interrupts) -> None:
+        """Write down how the run ended where its master could not."""
+        with suppress(LoadgateError):
+            with RunReader(folder.database) as reader:
+                if reader.value("ended", None) is not None:
+                    return
+            ended = "interrupted" if interrupts.count else "died"
+            writer = open_writer(folder.database)
+            try:
+                writer.commit([], run_values={"ended": ended, "flushed": False})
+            finally:
+                writer.close()
+        if not interrupts.count:
+            click.echo(f"the generator died; it said last:\n{generator.tail()}", err=True)
+
+    def _judge(self, folder: RunFolder, interrupts: Interrupts) -> int:
+        verdict = judge(gather(folder), strict=self.request.strict, now=datetime.now(UTC))
+        path = write(folder, verdict)
+        show_verdict(verdict.to_dict(), path, as_json=self.request.as_json)
+        return ExitCode.INTERRUPTED if interrupts.count else int(verdict.exit_code)

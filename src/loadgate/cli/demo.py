@@ -1,0 +1,36 @@
+"""`loadgate demo`: the main job against the reference staging service, start to verdict."""
+
+from __future__ import annotations
+
+import click
+
+from loadgate.cli.control_room import ControlRoom, Request
+from loadgate.cli.options import json_option, results_option, set_option, strict_option
+from loadgate.cli.templates import templates
+
+
+@click.command()
+@click.option("--scenario", default="gate", show_default=True, help="Which shipped scenario to run.")
+@set_option
+@results_option
+@strict_option
+@json_option
+def demo(scenario: str, overrides: tuple[str, ...], results: str | None, strict: bool, as_json: bool) -> int:
+    """Start the reference staging service on a free port, run a scenario against it, judge, and stop it.
+
+    It takes about 40 seconds and needs the `staging` extra.
+    """
+    from loadgate.staging.server import StagingService
+
+    path = templates() / "scenarios" / f"{scenario}.toml"
+    with StagingService() as service:
+        click.echo(f"reference staging service: {service.url} (pid {service.pid})", err=True)
+        request = Request(
+            scenario=path,
+            host=service.url,
+            overrides=overrides,
+            results=results,
+            strict=strict,
+            as_json=as_json,
+        )
+        return ControlRoom(request).run()

@@ -1,0 +1,102 @@
+"""`loadgate runs` and `loadgate verdict`: stored runs, listed, pruned and judged again."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from loadgate.cli.options import json_option, results_option, strict_option
+from loadgate.judge.evidence import gather
+from loadgate.judge.verdict import judge, write
+from loadgate.plan.plan import load_sla
+from loadgate.report.listing import print_runs
+from loadgate.report.verdict import print_verdict
+from loadgate.store.database import RunReader
+from loadgate.store.folder import RunFolder, find_run, list_runs, prune, results_root
+
+
+@click.group(invoke_without_command=True)
+@results_option
+@json_option
+@click.pass_context
+def runs(ctx: click.Context, results: str | None, as_json: bool) -> None:
+    """List the stored runs, newest first."""
+    root = results_root(results, None)
+    ctx.obj = root
+    if ctx.invoked_subcommand is not None:
+        return
+    rows = [describe(run) for run in reversed(list_runs(root))]
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        print_runs(rows, root)
+
+
+@runs.command("prune")
+@click.option("--keep", type=click.IntRange(0), required=True, help="How many of the newest runs stay.")
+@click.pass_obj
+def prune_command(root: Path, keep: int) -> None:
+    """Remove all but the newest runs. A run that is still being written stays."""
+    for run in prune(root, keep):
+        click.echo(run.id)
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--sla", type=click.Path(path_type=Path), help="Judge by this SLA table in place of the run's own."
+)
+@results_option
+@strict_option
+@json_option
+def verdict(run: str, sla: Path | None, results: str | None, strict: bool, as_json: bool) -> int:
+    """Judge the stored RUN again: a run id, a path, or "latest".
+
+    The first verdict is never overwritten: this one is written beside it.
+    """
+    folder = find_run(results_root(results, None), run)
+    objectives = load_sla(sla) if sla is not None else None
+    result = judge(gather(folder, objectives=objectives), strict=strict, now=datetime.now(UTC))
+    path = write(folder, result)
+    show_verdict(result.to_dict(), path, as_json=as_json)
+    return int(result.exit_code)
+
+
+def show_verdict(content: dict[str, Any], path: Path, *, as_json: bool) -> None:
+    """Print a verdict: JSON for machines, a table for people."""
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        print_verdict(content, path)
+
+
+def describe(run: RunFolder) -> dict[str, Any]:
+    """Say of one run what the list shows; a run that cannot be read says why."""
+    from loadgate.errors import LoadgateError
+
+    row: dict[str, Any] = {"run": run.id, "path": str(run.path), "verdict": _verdict_of(run)}
+    try:
+        with RunReader(run.database) as reader:
+            for key in ("scenario", "started_at", "ended", "mode", "model", "host"):
+                row[key] = reader.value(key, None)
+    except LoadgateError as error:
+        row["fault"] = error.message
+    return row
+
+
+def _verdict_of(run: RunFolder) -> str | None:
+    number, latest = 1, None
+    while (path := run.verdict_path(number)).is_file():
+        latest, number = path, number + 1
+    if latest is None:
+        return None
+    try:
+        return str(orjson.loads(latest.read_bytes())["verdict"])
+    except (orjson.JSONDecodeError, KeyError, OSError):
+        return None

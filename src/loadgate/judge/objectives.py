@@ -1,0 +1,66 @@
+"""Evaluate every objective: the metric's function, after the checks that all metrics share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from difflib import get_close_matches
+
+from loadgate.judge import latency, rates, readings
+from loadgate.judge.evidence import Evidence
+from loadgate.judge.results import ObjectiveResult
+from loadgate.judge.rows import invalid
+from loadgate.plan.sla import LATENCIES, Objective
+from loadgate.plan.units import format_duration
+
+REQUEST_METRICS = {
+    **dict.fromkeys(LATENCIES, latency.latency),
+    "error_rate": rates.error_rate,
+    "throughput": rates.throughput,
+    "cache_hit_rate": rates.cache_hit_rate,
+}
+"""The metrics that come from requests; all others come from probes."""
+
+
+def evaluate_all(evidence: Evidence) -> tuple[ObjectiveResult, ...]:
+    """Evaluate the objectives of a run in their order."""
+    return tuple(evaluate(objective, evidence) for objective in evidence.objectives)
+
+
+def evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+    """Judge one row of the SLA table over the steady phase."""
+    result = _evaluate(objective, evidence)
+    optional = any(objective.matches(word) for word in evidence.policy.optional)
+    return replace(result, optional=optional)
+
+
+def _evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+    if evidence.seconds <= 0:
+        return invalid(objective, "no part of the steady phase was run: run until it has begun")
+    evaluate_metric = REQUEST_METRICS.get(objective.metric)
+    if evaluate_metric is None:
+        return readings.reading(objective, evidence)
+    missing = _missing(objective, evidence)
+    return missing if missing is not None else evaluate_metric(objective, evidence)
+
+
+def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None:
+    """Return an INVALID row where there are no requests to judge, or None where there are."""
+    endpoint = objective.endpoint
+    if endpoint is not None and endpoint not in evidence.endpoints:
+        near = get_close_matches(endpoint, evidence.endpoints, n=1)
+        had = ", ".join(evidence.endpoints) or "none"
+        mean = f" (did you mean {near[0]}?)" if near else ""
+        return invalid(objective, f"the run had no requests of endpoint {endpoint!r}; it had: {had}{mean}")
+    windows = evidence.of(endpoint)
+    if not any(window.counts.get("arrivals") or window.histograms for window in windows):
+        who = f"of endpoint {endpoint!r} " if endpoint else ""
+        return invalid(objective, f"no request {who}was due in the steady phase: nothing was offered")
+    coarsest = max(window.span for window in windows)
+    if coarsest > 1 and coarsest > objective.every:
+        kept, asked = format_duration(coarsest), format_duration(objective.every)
+        return invalid(objective, f"the run keeps windows of {kept} now, too coarse to judge every {asked}")
+    if not evidence.books(endpoint, "steady").settled:
+        return invalid(
+            objective, "no request of the steady phase has ended yet: judge again when the run has ended"
+        )
+    return None

@@ -1,0 +1,85 @@
+"""Rates and shares of requests: error rate, throughput, and the cache hit rate that the client saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from loadgate.judge.evidence import Books, Evidence
+from loadgate.judge.results import ObjectiveResult
+from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
+from loadgate.judge.slots import slots
+from loadgate.measure.window import Count, Window
+from loadgate.plan.sla import Objective
+
+LATE: Final = 0.01
+"""The share of ok answers after the end of the phase that is worth a note."""
+
+
+def error_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+    """Judge (arrivals - ok) / arrivals of the steady phase.
+
+    A window is about the requests that ended in it: (ended - ok) / ended. Over the whole phase both are
+    the same number, because the books balance. (In a run that died, requests without an end are left out.)
+    """
+    return _by_windows(objective, evidence, lambda window: _errors(objective, window))
+
+
+def _errors(objective: Objective, window: Window) -> Measured:
+    books = Books.of([window])
+    return measured(objective, books.bad / books.settled, books.settled) if books.settled else NOTHING
+
+
+def cache_hit_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+    """Judge the answers marked as cached among those to a text that had been sent before."""
+    if not _repeats(evidence.total(objective.endpoint)):
+        return invalid(
+            objective,
+            "no ok answer to a repeated text was seen: let the traffic repeat some of its texts, "
+            "and see that answers say whether they were cached",
+        )
+    return _by_windows(objective, evidence, lambda window: _hit_rate(objective, window), "repeated requests")
+
+
+def _hit_rate(objective: Objective, window: Window) -> Measured:
+    repeats = _repeats(window)
+    return measured(objective, window.count(Count.REPEAT_HITS) / repeats, repeats) if repeats else NOTHING
+
+
+def _repeats(window: Window) -> int:
+    return window.count(Count.REPEAT_HITS) + window.count(Count.REPEAT_MISSES)
+
+
+def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+    """Judge the ok responses per second of the steady phase.
+
+    The count is the smaller of two: answers that arrived within the phase, and answers to requests that
+    were due in it. So neither a backlog from before the phase nor one that the target works off after it
+    can lift the rate. A window counts the answers that arrived in it.
+    """
+    books = evidence.books(objective.endpoint, "steady")
+    within = sum(evidence.ok_within(part, objective.endpoint) for part in evidence.steady)
+    answered = min(within, books.ok)
+    whole = measured(objective, answered / evidence.seconds, books.settled)
+    cut = slots(evidence.steady, objective.every)
+    counts = [evidence.ok_within(slot, objective.endpoint) for slot in cut]
+    parts = [measured(objective, count / slot.length, count) for slot, count in zip(cut, counts, strict=True)]
+    notes = []
+    if books.ok - within > LATE * books.ok:
+        notes.append(
+            f"{books.ok - within} ok answers came only after the steady phase and are not in the rate"
+        )
+    return decide(objective, whole, cut, parts, method="ok answers / steady seconds", notes=notes)
+
+
+def _by_windows(
+    objective: Objective,
+    evidence: Evidence,
+    evaluate: Callable[[Window], Measured],
+    unit_of_n: str = "requests",
+) -> ObjectiveResult:
+    """Judge a row that is a function of one window, whatever the window's length."""
+    cut = slots(evidence.steady, objective.every)
+    parts = [evaluate(window) for window in evidence.by_slot(cut, objective.endpoint)]
+    whole = evaluate(evidence.total(objective.endpoint))
+    return decide(objective, whole, cut, parts, unit_of_n=unit_of_n, method="exact count")

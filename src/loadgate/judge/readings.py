@@ -1,0 +1,186 @@
+"""Rows that are judged by a probe's readings: cpu, memory, uptime, and any `probe.reading`.
+
+Readings have no interval, so the evidence is their number: of those scheduled in the steady phase 95 % and
+at least 5 must be there. Scheduled are floor(length / every) in each steady interval: that many fall into
+it wherever the first one lands. More than scheduled is fine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from loadgate.judge.evidence import Evidence
+from loadgate.judge.results import ObjectiveResult
+from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
+from loadgate.judge.slots import TOLERANCE, Interval, slots
+from loadgate.plan.scenario import Probe
+from loadgate.plan.sla import Objective
+from loadgate.plan.units import format_duration
+from loadgate.store.watch import Reading
+
+NEEDED_SHARE: Final = 0.95
+NEEDED: Final = 5
+READING_OF: Final = {"cpu": "cpu", "memory": "memory", "uptime": "up"}
+"""The reading behind each metric that names none itself."""
+PROVIDERS: Final = {"cpu": ("process", "json"), "memory": ("process", "json"), "uptime": ("health",)}
+"""The kinds of probe that can give it; a json probe only where its `values` name the reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The readings of one probe that lie in the steady phase; `scheduled` is how many there should be."""
+
+    probe: Probe
+    reading: str
+    attempts: tuple[Reading, ...]
+    scheduled: int
+
+    @property
+    def good(self) -> tuple[Reading, ...]:
+        """Return the readings that have a value."""
+        return tuple(item for item in self.attempts if item.value is not None)
+
+    @property
+    def name(self) -> str:
+        """Return the name as an objective would write it."""
+        return f"{self.probe.name}.{self.reading}"
+
+    def enough(self, number: int) -> bool:
+        """Tell whether a number of readings is evidence enough."""
+        return number >= NEEDED and number >= math.ceil(NEEDED_SHARE * self.scheduled - TOLERANCE)
+
+
+def scheduled_in(steady: Sequence[Interval], every: float) -> int:
+    """Return how many readings every `every` seconds are sure to fall into the steady intervals."""
+    return sum(math.floor(part.length / every + TOLERANCE) for part in steady)
+
+
+def find_probe(probes: Sequence[Probe], objective: Objective) -> tuple[Probe, str] | None:
+    """Return the probe that a row speaks of and its reading; None where the scenario has none.
+
+    Where several probes give a metric, the first of the best kind is taken: a process before JSON.
+    """
+    named = objective.probe_reading
+    if named is not None:
+        return next(((probe, named[1]) for probe in probes if probe.name == named[0]), None)
+    reading = READING_OF[objective.metric]
+    for kind in PROVIDERS[objective.metric]:
+        for probe in probes:
+            if probe.kind == kind and (kind != "json" or reading in probe.values):
+                return probe, reading
+    return None
+
+
+def source_of(probe: Probe, reading: str, evidence: Evidence) -> Source:
+    """Collect the readings of a probe that lie in the steady phase."""
+    attempts = tuple(
+        item
+        for item in evidence.readings
+        if item.probe == probe.name
+        and item.reading == reading
+        and any(item.at in part for part in evidence.steady)
+    )
+    return Source(probe, reading, attempts, scheduled_in(evidence.steady, probe.every))
+
+
+def reading(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+    """Judge any row that comes from a probe."""
+    found = find_probe(evidence.probes, objective)
+    if found is None:
+        return invalid(objective, _no_probe(objective))
+    source = source_of(*found, evidence)
+    if objective.metric == "uptime":
+        return uptime(objective, source, evidence)
+    return gauge(objective, source, evidence)
+
+
+def gauge(objective: Objective, source: Source, evidence: Evidence) -> ObjectiveResult:
+    """Judge a level such as memory: the mean over the phase, the worst reading of each window."""
+    values = [item.value for item in source.good if item.value is not None]
+    if not source.enough(len(values)):
+        return invalid(objective, _too_few(source, len(values)), n=len(values))
+    scale = 1.0
+    if objective.metric == "cpu" and evidence.policy.cpu_of == "machine":
+        cores = _cores(source, evidence)
+        if cores is None:
+            reason = f'probe {source.probe.name} gave no number of cores, which cpu_of = "machine" needs'
+            return invalid(
+                objective, reason + ": judge the CPU of a core, or read the process on its machine"
+            )
+        scale = 1 / cores
+    whole = measured(objective, math.fsum(values) / len(values) * scale, len(values))
+    cut = slots(evidence.steady, objective.every)
+    parts = [_extreme(objective, source, slot, scale) for slot in cut]
+    method = "mean of readings; windows by their worst reading"
+    return decide(objective, whole, cut, parts, unit_of_n="readings", method=method)
+
+
+def _extreme(objective: Objective, source: Source, slot: Interval, scale: float) -> Measured:
+    """Return the reading of a window that is farthest on the wrong side of the target."""
+    values = [item.value * scale for item in source.good if item.value is not None and item.at in slot]
+    if not values:
+        return NOTHING
+    return measured(objective, min(values) if objective.target.upward else max(values), len(values))
+
+
+def _cores(source: Source, evidence: Evidence) -> float | None:
+    """Return the cores that the target may use, where the probe reads them."""
+    cores = [item.value for item in source_of(source.probe, "cores", evidence).good if item.value]
+    return cores[-1] if cores else None
+
+
+def uptime(objective: Objective, source: Source, evidence: Evidence) -> ObjectiveResult:
+    """Judge the good health readings among those scheduled.
+
+    An attempt that failed is a bad reading. A reading that was never attempted is missing: it is not good
+    either, and too many of them make the row INVALID, unless the bad ones alone are enough to fail it.
+    """
+    good, attempts = _good(source.attempts), len(source.attempts)
+    planned = max(source.scheduled, attempts)
+    value = good / planned if planned else None
+    if not source.enough(attempts):
+        best_case = measured(objective, 1 - (attempts - good) / planned, attempts) if planned else NOTHING
+        if attempts == 0 or not best_case.past:
+            return invalid(objective, _too_few(source, attempts), n=attempts)
+    whole = measured(objective, value, attempts)
+    cut = slots(evidence.steady, objective.every)
+    parts = []
+    for slot in cut:
+        inside = tuple(item for item in source.attempts if item.at in slot)
+        parts.append(measured(objective, _good(inside) / len(inside), len(inside)) if inside else NOTHING)
+    method = "good readings / scheduled readings; windows by the readings in them"
+    return decide(objective, whole, cut, parts, unit_of_n="readings", method=method)
+
+
+def _good(attempts: Sequence[Reading]) -> int:
+    """Count the health readings that say the service is up."""
+    return sum(item.value is not None and item.value >= 1 for item in attempts)
+
+
+def _no_probe(objective: Objective) -> str:
+    """Say which probe a row needs."""
+    named = objective.probe_reading
+    if named is not None:
+        return f'the scenario has no probe named {named[0]}: add [[probes]] with name = "{named[0]}"'
+    kind = PROVIDERS[objective.metric][0]
+    return (
+        f"no probe of the scenario reads {READING_OF[objective.metric]}: "
+        f'add [[probes]] with kind = "{kind}", '
+        f"or list {objective.metric} under [verdict] optional or leave_out"
+    )
+
+
+def _too_few(source: Source, number: int) -> str:
+    """Say how many readings there are, how many it takes, and why some are missing."""
+    if source.scheduled < NEEDED:
+        return (
+            f"{number} of {source.scheduled} scheduled readings of {source.name}, "
+            f"and it takes at least {NEEDED}: "
+            f"read more often than every {format_duration(source.probe.every)}, or run longer"
+        )
+    errors = [item.error for item in source.attempts if item.value is None and item.error]
+    why = f"; the last error: {errors[-1]}" if errors else ": see that its source runs and answers in time"
+    return f"{number} of {source.scheduled} scheduled readings of {source.name}, and PASS takes 95%{why}"

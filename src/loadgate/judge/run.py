@@ -1,0 +1,239 @@
+"""The rules about the run as a whole: when it is void, and its verdict from its rows.
+
+A void run says nothing about the target, whatever its rows say: the generator could not make the load,
+part of the time was not recorded, or the counts contradict each other. Each rule below gives a reason with
+the remedy. What the target causes never voids a run: no free user in the pool (pool wait) is judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from loadgate.judge.evidence import Evidence
+from loadgate.judge.results import Grade, ObjectiveResult, worst
+from loadgate.judge.slots import TOLERANCE, Interval, total_length
+from loadgate.measure.delta import FleetRow
+from loadgate.measure.window import Series
+from loadgate.plan.units import format_duration, format_share
+
+COVERAGE_NEEDED: Final = 0.99
+"""The share of the steady phase, in worker seconds, that must have been reported."""
+START_LAG_LIMIT_US: Final = 20_000
+"""The p99 of start lag over the steady phase past which the generator was too late; in µs."""
+UNSENT_LIMIT: Final = 0.01
+"""The share of steady arrivals that the generator itself may leave unsent."""
+LOOP_LAG_LIMIT_US: Final = 100_000
+"""A worker whose event loop was later than this (p99 of a second, µs) was stalled in that second."""
+STALLED_LIMIT: Final = 0.10
+"""The share of worker seconds that may be stalled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the steady phase the workers reported: a share of worker seconds, and the seconds short."""
+
+    share: float
+    seconds: int
+    short: tuple[int, ...]
+    """The first run second of the phase with a worker missing, and all later ones."""
+
+
+def coverage(evidence: Evidence) -> Coverage:
+    """Measure how much of the steady phase was reported, from the fleet rows of each run second.
+
+    A worker covers a second with a row for it. A row may skip one second when the worker's loop was busy,
+    so a second between two reported ones is covered too, and the first and last of the phase beside one.
+    Losses that the policy allows are not missed: only the workers that have to remain count.
+    """
+    reported: dict[str, set[int]] = defaultdict(set)
+    for row in evidence.fleet:
+        reported[row.worker].add(row.second)
+    allowed = evidence.generator.loss_allowed
+    required = max(1, evidence.workers_expected - math.floor(evidence.workers_expected * allowed + TOLERANCE))
+    total, covered = 0, 0.0
+    short = []
+    for part in evidence.steady:
+        seconds = _whole_seconds(part)
+        for second in seconds:
+            present = sum(_covers(rows, second, seconds) for rows in reported.values())
+            share = min(1.0, present / required)
+            total, covered = total + 1, covered + share
+            if share < 1:
+                short.append(second)
+    return Coverage(covered / total if total else 0.0, total, tuple(short))
+
+
+def _whole_seconds(part: Interval) -> range:
+    """Return the run seconds that lie whole in an interval; the one it begins in when none does."""
+    first, end = math.ceil(part.start - TOLERANCE), math.floor(part.end + TOLERANCE)
+    return range(first, end) if end > first else range(math.floor(part.start), math.floor(part.start) + 1)
+
+
+def _covers(rows: set[int], second: int, phase: range) -> bool:
+    """Tell whether a worker with these rows reported a second of a phase."""
+    if second in rows:
+        return True
+    before, after = second - 1 in rows, second + 1 in rows
+    return (before and after) or (second == phase[-1] and before) or (second == phase[0] and after)
+
+
+def void_reasons(evidence: Evidence) -> tuple[str, ...]:
+    """Return why the run is void, with what to do; empty for a run that can be judged."""
+    if not evidence.books().arrivals:
+        return ("no request was made: see that the locustfile has tasks and that the load was started",)
+    if not evidence.seconds:
+        return ()
+    return (
+        *_unbalanced(evidence),
+        *_uncovered(evidence),
+        *_gaps(evidence),
+        *_lost_workers(evidence),
+        *_saturated(evidence),
+    )
+
+
+def _unbalanced(evidence: Evidence) -> list[str]:
+    """Check per endpoint, over the run and in its steady phase, that every arrival has one end.
+
+    A run that died, or still goes on, has requests without an end: they were in flight.
+    """
+    reasons = []
+    for endpoint in evidence.endpoints:
+        for phase in (None, "steady"):
+            books = evidence.books(endpoint, phase)
+            if books.missing < 0 or (books.missing and evidence.flushed):
+                where = "in the steady phase" if phase else "over the run"
+                reasons.append(
+                    f"the books of {endpoint} do not balance {where}: {books.arrivals} arrivals, "
+                    f"{books.settled} ends: records were lost or counted twice; run again, and report this"
+                )
+                break
+    return reasons
+
+
+def _uncovered(evidence: Evidence) -> list[str]:
+    """Check that the workers reported 99 % of the steady phase."""
+    found = coverage(evidence)
+    if found.share >= COVERAGE_NEEDED - TOLERANCE:
+        return []
+    if not evidence.fleet:
+        return ["no worker reported anything: see the logs of the workers"]
+    first = f", first at run time {format_duration(found.short[0])}" if found.short else ""
+    return [
+        f"coverage is {format_share(found.share)} of the steady phase, "
+        f"and it takes {format_share(COVERAGE_NEEDED)}: "
+        f"{len(found.short)} of {found.seconds} seconds lack a worker's report{first}; see the workers' logs"
+    ]
+
+
+def _gaps(evidence: Evidence) -> list[str]:
+    """Check that nothing a worker shipped is missing in the middle; a growing run may still get it."""
+    if not evidence.gaps or not evidence.flushed:
+        return []
+    named = ", ".join(f"{number} of worker {worker}" for worker, number in evidence.gaps.items())
+    return [f"reports of the workers never arrived ({named}): see the logs of the workers and the network"]
+
+
+def lost_workers(evidence: Evidence) -> tuple[str, ...]:
+    """Name the workers that were lost: by the master's events, or silent before the steady phase ended."""
+    by_event: set[str] = set()
+    for event in evidence.events:
+        if event.kind == "worker_lost":
+            by_event.add(str(event.detail.get("worker", "?")))
+        elif event.kind == "worker_returned":
+            by_event.discard(str(event.detail.get("worker", "?")))
+    last: dict[str, int] = {}
+    for row in evidence.fleet:
+        last[row.worker] = max(last.get(row.worker, row.second), row.second)
+    end = evidence.steady[-1].end if evidence.steady else 0.0
+    # Two seconds of grace, as for coverage: the last row of a phase may be skipped.
+    silent = {worker for worker, second in last.items() if second + 1 < end - 2}
+    return tuple(sorted(by_event | silent))
+
+
+def _lost_workers(evidence: Evidence) -> list[str]:
+    """Check that no more workers were lost than the scenario allows."""
+    lost = lost_workers(evidence)
+    share = len(lost) / evidence.workers_expected
+    if not lost or share <= evidence.generator.loss_allowed + TOLERANCE:
+        return []
+    return [
+        f"{len(lost)} of {evidence.workers_expected} workers were lost ({', '.join(lost)}), "
+        f'and on_worker_loss is "{evidence.generator.on_worker_loss}": '
+        "see the logs of the lost workers and run again"
+    ]
+
+
+def _saturated(evidence: Evidence) -> list[str]:
+    """Check that the generator kept up with its own schedule."""
+    reasons = []
+    total = evidence.total(None)
+    remedy = "add workers, lower the rate, or give the generator more CPU"
+    lag = total.histogram(Series.START_LAG).percentile(9900)
+    if lag is not None and lag > START_LAG_LIMIT_US:
+        reasons.append(
+            f"the generator was saturated: 1% of requests started {format_duration(lag / 1e6)} or more "
+            f"after their time though a user was free "
+            f"(limit {format_duration(START_LAG_LIMIT_US / 1e6)}): {remedy}"
+        )
+    books = evidence.books(None, "steady")
+    if books.arrivals and books.unsent_generator > UNSENT_LIMIT * books.arrivals:
+        reasons.append(
+            f"the generator was saturated: it never sent {books.unsent_generator} of {books.arrivals} "
+            f"requests (limit {format_share(UNSENT_LIMIT)}): {remedy}"
+        )
+    rows = steady_rows(evidence)
+    stalled = sum(row.loop_lag_p99_us > LOOP_LAG_LIMIT_US for row in rows)
+    if stalled > STALLED_LIMIT * len(rows):
+        reasons.append(
+            f"the generator was saturated: its event loop stalled for over "
+            f"{format_duration(LOOP_LAG_LIMIT_US / 1e6)} in {stalled} of {len(rows)} worker seconds "
+            f"(limit {format_share(STALLED_LIMIT)}): {remedy}"
+        )
+    return reasons
+
+
+def steady_rows(evidence: Evidence) -> list[FleetRow]:
+    """Return the fleet rows of the seconds that lie in the steady phase."""
+    return [row for row in evidence.fleet if any(float(row.second) in part for part in evidence.steady)]
+
+
+def early_reason(evidence: Evidence) -> str | None:
+    """Say why a run that was cut short cannot pass; None for a run that went as planned."""
+    if evidence.running:
+        return "the run still goes on: judge it again when it has ended"
+    if not evidence.cut_short:
+        return None
+    planned, run = total_length(evidence.planned), evidence.seconds
+    part = f"{format_duration(run)} of {format_duration(planned)} steady load were run"
+    how = {
+        "planned": "the run was shorter than planned",
+        "stopped": "the run was stopped early",
+        "aborted": "the run was aborted by a rule",
+        "interrupted": "the run was interrupted",
+        "died": "the run died before it had written its end",
+    }[evidence.ended]
+    return f"{how} ({part}): such a run can fail but never pass; run it to its end"
+
+
+def overall(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> Grade:
+    """Return the verdict of a run: void is INVALID, else the worst row that decides.
+
+    No rows, or no row that passes among the optional ones alone, is INVALID; so is a PASS or WARN of a run
+    that was cut short.
+    """
+    if void or not rows:
+        return Grade.INVALID
+    deciding = [row.verdict for row in rows if row.decides]
+    if not deciding:
+        # Every row is optional: green still takes one that has data and holds.
+        passed = any(row.verdict is Grade.PASS for row in rows)
+        deciding = [Grade.PASS if passed else Grade.INVALID]
+    grade = worst(deciding)
+    if grade in (Grade.PASS, Grade.WARN) and (evidence.cut_short or evidence.running):
+        return Grade.INVALID
+    return grade

@@ -1,0 +1,131 @@
+"""The numbers that a verdict reports beside its rows: latencies, books, the generator, the phases."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, get_args
+
+from loadgate.judge.evidence import Evidence
+from loadgate.judge.results import number
+from loadgate.judge.run import coverage, lost_workers, steady_rows
+from loadgate.measure.delta import FleetRow
+from loadgate.measure.histogram import Histogram
+from loadgate.measure.window import ALL, Clock, LatencyOn, Series, Window
+
+PERCENTILES: Final = {"p50_ms": 5000, "p90_ms": 9000, "p95_ms": 9500, "p99_ms": 9900, "p99_9_ms": 9990}
+
+
+def latencies(evidence: Evidence) -> dict[str, Any]:
+    """Return both clocks in milliseconds of each endpoint, and of all as "*", over the steady phase.
+
+    Under each clock stand "ok", "all" and "adjusted", as `latency_on` names them.
+    """
+    endpoints: list[str | None] = [None, *(name for name in evidence.endpoints if evidence.of(name))]
+    return {
+        ALL if endpoint is None else endpoint: {
+            clock: {on: latency(evidence.total(endpoint), on, clock) for on in get_args(LatencyOn)}
+            for clock in get_args(Clock)
+        }
+        for endpoint in endpoints
+    }
+
+
+def latency(window: Window, latency_on: LatencyOn, clock: Clock) -> dict[str, Any]:
+    """Return one summary; a number is null where it is infinite (`infinite` requests are) or `n` is 0."""
+    histogram, infinite = window.response(latency_on, clock)
+    return {"n": histogram.total + infinite, "infinite": infinite, **_summary(histogram, infinite)}
+
+
+def _summary(histogram: Histogram, infinite: int = 0) -> dict[str, float | None]:
+    found = {name: _ms(histogram.percentile(rank, infinite)) for name, rank in PERCENTILES.items()}
+    found["max_ms"] = None if infinite else _ms(histogram.maximum)
+    found["mean_ms"] = None if infinite else _ms(histogram.mean)
+    return found
+
+
+def _ms(micros: float | None) -> float | None:
+    return None if micros is None else number(micros / 1000)
+
+
+def books(evidence: Evidence) -> dict[str, Any]:
+    """Return where the arrivals went: over the run and in its steady phase, by endpoint and of all ("*")."""
+    endpoints: list[str | None] = [None, *evidence.endpoints]
+    return {
+        scope: {
+            ALL if endpoint is None else endpoint: evidence.books(endpoint, phase).to_dict()
+            for endpoint in endpoints
+        }
+        for scope, phase in (("run", None), ("steady", "steady"))
+    }
+
+
+def generator(evidence: Evidence) -> dict[str, Any]:
+    """Return the health of the generator over the steady phase; lags in milliseconds, CPU in cores."""
+    rows = steady_rows(evidence)
+    by_worker: dict[str, list[FleetRow]] = {}
+    for row in rows:
+        by_worker.setdefault(row.worker, []).append(row)
+    total = evidence.total(None)
+    arrivals = evidence.books(None, "steady").arrivals
+    return {
+        "mode": evidence.mode,
+        "model": evidence.model,
+        "workers_expected": evidence.workers_expected,
+        "workers_lost": list(lost_workers(evidence)),
+        "offered_per_second": arrivals / evidence.seconds if evidence.seconds else None,
+        "start_lag": _summary(total.histogram(Series.START_LAG)),
+        "pool_wait": _summary(total.histogram(Series.POOL_WAIT)),
+        "workers": [_worker(name, rows) for name, rows in sorted(by_worker.items())],
+    }
+
+
+def _worker(name: str, rows: list[FleetRow]) -> dict[str, Any]:
+    return {
+        "worker": name,
+        "seconds": len(rows),
+        "cpu_mean": math.fsum(row.cpu for row in rows) / len(rows),
+        "cpu_max": max(row.cpu for row in rows),
+        "rss_max": max(row.rss for row in rows),
+        "loop_lag_max_ms": max(row.loop_lag_max_us for row in rows) / 1000,
+    }
+
+
+def covered(evidence: Evidence) -> dict[str, Any]:
+    """Return how much of the steady phase was reported; `share` is of worker seconds."""
+    found = coverage(evidence)
+    return {"share": found.share, "seconds": found.seconds, "seconds_short": len(found.short)}
+
+
+def phases(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return the planned segments; levels are arrivals per second, or users in the closed model."""
+    return [
+        {
+            "phase": segment.phase,
+            "start": segment.start,
+            "end": number(segment.end),
+            "level_start": number(segment.level_start),
+            "level_end": number(segment.level_end),
+        }
+        for segment in evidence.segments
+    ]
+
+
+def failures(evidence: Evidence) -> list[dict[str, Any]]:
+    """Return the kinds of failure, the most frequent first; the samples stay in the run database."""
+    ordered = sorted(evidence.failures, key=lambda failure: (-failure.count, failure.fingerprint))
+    return [
+        {
+            "endpoint": failure.endpoint,
+            "outcome": failure.outcome,
+            "kind": failure.kind,
+            "message": failure.message,
+            "count": failure.count,
+            "first": failure.first,
+            "last": failure.last,
+        }
+        for failure in ordered[:MOST_FAILURES]
+    ]
+
+
+MOST_FAILURES: Final = 50
+"""Kinds of failure that a verdict lists."""

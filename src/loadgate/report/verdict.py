@@ -1,0 +1,81 @@
+"""The verdict for people: a rendering of verdict.json on standard output.
+
+On a terminal it has symbols, colours and the terminal's width. Everywhere else it is plain text whose
+sentences are one line each, so that a log can be searched.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from loadgate.report.text import STYLES, clean, console_for, is_terminal, symbols_for, wrapped
+from loadgate.report.verdict_facts import facts
+from loadgate.report.verdict_table import table
+
+
+def print_verdict(content: dict[str, Any], path: Path) -> None:
+    """Print a verdict on stdout: the headline, the reasons, the objectives, and what is behind them.
+
+    `content` is that of verdict.json (`verdict.schema.json`); `path` is the file it was written to.
+    """
+    console = console_for(sys.stdout)
+    terminal = is_terminal(sys.stdout)
+    width = console.width if terminal else None
+    symbols = symbols_for(sys.stdout) if terminal else {}
+    for line in render(content, path, width, symbols):
+        console.print(line)
+
+
+def render(content: dict[str, Any], path: Path, width: int | None, symbols: dict[str, str]) -> Iterator[Text]:
+    """Give the lines of a verdict; `width` None does not break them, and empty `symbols` sets none."""
+    yield headline(content, symbols)
+    for reason in _reasons(content):
+        yield from (Text(line) for line in wrapped(clean(reason), width, "  ", "    "))
+    yield Text()
+    if content["objectives"]:
+        yield from table(content["objectives"], width, symbols)
+        yield Text()
+    yield from facts(content, path, width)
+
+
+def headline(content: dict[str, Any], symbols: dict[str, str]) -> Text:
+    """Return the first line: the verdict, what was run, and whether it went as planned."""
+    verdict = content["verdict"]
+    mark = f"{symbols[verdict]} {verdict}" if verdict in symbols else verdict
+    line = Text(mark, style=STYLES[verdict])
+    line.append(f"  {clean(content['scenario'] or 'no scenario')}", style="bold")
+    line.append(f"  run {clean(content['run'])}", style="not bold default")
+    if content["void"]:
+        line.append("  (void)", style="not bold default")
+    if content["running"]:
+        line.append("  (still running)", style="not bold default")
+    elif content["ended"] != "planned":
+        line.append(f"  ({content['ended']})", style="not bold default")
+    return line
+
+
+def _reasons(content: dict[str, Any]) -> Iterator[str]:
+    """Give the reasons; those that stand under their own row are put into one sentence."""
+    rows = content["objectives"]
+    told = {_told(row) for row in rows}
+    for reason in content["reasons"]:
+        if reason not in told:
+            yield reason
+    for grade in ("FAIL", "INVALID", "INCONCLUSIVE", "WARN"):
+        names = [_named(row) for row in rows if row["verdict"] == grade]
+        if names:
+            yield f"{len(names)} of {len(rows)} objectives {grade}: {', '.join(names)}"
+
+
+def _named(row: dict[str, Any]) -> str:
+    return f"{row['name']}{' (optional)' if row['optional'] else ''}"
+
+
+def _told(row: dict[str, Any]) -> str:
+    """Return the reason that the verdict gives for a row."""
+    return f"{row['verdict']} {_named(row)}: {row['reason']}"

@@ -1,0 +1,192 @@
+"""Run the probes of a plan beside the load, each on its own schedule, in a thread with its own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from loadgate.plan.headers import resolve_headers
+from loadgate.plan.plan import Plan
+from loadgate.plan.scenario import Probe
+from loadgate.store.watch import Reading
+from loadgate.watch.journal import Journal
+from loadgate.watch.parse import NoReading, Reason
+from loadgate.watch.probes import Value, failed, read_answer
+from loadgate.watch.process import ProcessReader
+from loadgate.watch.restarts import Restart, RestartWatch
+from loadgate.watch.schedule import next_slot, time_limit
+from loadgate.watch.web import address_of, ask, make_client, same_origin
+
+T = TypeVar("T")
+
+STOP_WITHIN: Final = 1.0
+"""Seconds that `stop` waits for the thread."""
+
+
+class ProbeRunner:
+    """Take the readings of a plan from run time 0 until it is stopped, and write them to a watch database.
+
+    `anchor` is the CLOCK_MONOTONIC second of run time 0, `path` the watch database, `environ` where the
+    headers' secrets come from. PlanError when one is missing, UsageError when `ca` cannot be used. Once it
+    runs, no fault of a probe reaches the caller: it is an error in its readings, and ours are in `errors`.
+    """
+
+    def __init__(self, plan: Plan, anchor: float, path: Path, environ: Mapping[str, str]) -> None:
+        scenario = plan.scenario
+        self._host = scenario.host
+        self._probes = scenario.probes
+        self._anchor = anchor
+        self._headers = resolve_headers(scenario.http, environ)
+        self._urls = {item.name: address_of(self._host, item.http) for item in self._probes if item.http}
+        secure = any(url.startswith("https:") for url in self._urls.values())
+        self._client = make_client(scenario.http, secure)
+        self._readers = {
+            item.name: ProcessReader(item.process, self._host) for item in self._probes if item.process
+        }
+        self._watches = {item.name: RestartWatch(item.name, item.kind) for item in self._probes}
+        self._missed = {item.name: 0 for item in self._probes}
+        self._journal = Journal(path)
+        self._scanner: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._main, name="loadgate-probes", daemon=True)
+
+    def start(self) -> Self:
+        """Open the database and start the thread; StoreError when the database cannot be written."""
+        self._journal.open()
+        self._scanner = ThreadPoolExecutor(1, thread_name_prefix="loadgate-process-probe")
+        self._loop = asyncio.new_event_loop()
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop probing, write what is left and end the threads; an attempt in flight is given up.
+
+        It takes well under a second. Calling it twice, or before `start`, is fine.
+        """
+        if self._loop is None:
+            return
+        # The loop may have closed meanwhile, after an earlier call or a fault.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(STOP_WITHIN)
+        if self._thread.is_alive():
+            self._journal.add_error(f"the probes did not stop within {STOP_WITHIN:g} s")
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def latest(self) -> dict[tuple[str, str], Reading]:
+        """Return the last reading of each (probe, reading); from any thread."""
+        return self._journal.latest()
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Return the faults of our own, such as a database that refuses a reading; from any thread."""
+        return self._journal.errors
+
+    @property
+    def restarts(self) -> tuple[Restart, ...]:
+        """Return the signs of restarts of the target; from any thread."""
+        return self._journal.restarts
+
+    @property
+    def missed(self) -> dict[str, int]:
+        """Return how many slots of each probe passed without an attempt; from any thread."""
+        return dict(self._missed)
+
+    def _main(self) -> None:
+        """Be the thread: run until stopped, then close everything, whatever happened."""
+        assert self._loop is not None
+        assert self._scanner is not None
+        try:
+            self._loop.run_until_complete(self._run())
+        except Exception as error:  # noqa: BLE001  # the run goes on without probes, and says so
+            self._journal.add_error(f"the probes ended: {type(error).__name__}: {error}")
+        finally:
+            self._loop.close()
+            self._journal.close()
+            self._scanner.shutdown(wait=True, cancel_futures=True)
+
+    async def _run(self) -> None:
+        tasks = [asyncio.create_task(self._keep(probe)) for probe in self._probes]
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                self._journal.add_error(f"a probe ended: {type(result).__name__}: {result}")
+        await self._client.aclose()
+
+    async def _keep(self, probe: Probe) -> None:
+        """Take one probe's readings, slot by slot."""
+        reader = self._readers.get(probe.name)
+        if reader is not None:
+            await self._scan(reader.baseline)
+        slot = next_slot(self._now(), probe.every)
+        while True:
+            await asyncio.sleep(max(0.0, slot * probe.every - self._now()))
+            await self._attempt(probe, slot)
+            following = next_slot(self._now(), probe.every, slot)
+            self._missed[probe.name] += following - slot - 1
+            slot = following
+
+    async def _attempt(self, probe: Probe, slot: int) -> None:
+        """Take the readings of one slot and keep them, good or bad."""
+        # The loop's timers may be a nanosecond early, and a slot at a border belongs to the phase after it.
+        begun = max(self._now(), slot * probe.every)
+        try:
+            values = await self._values(probe, time_limit(begun, probe.every, slot, probe.timeout))
+        except NoReading as failure:
+            values = failed(probe, failure)
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not end the run
+            text = f"{probe.name}: {type(error).__name__}: {error}"
+            self._journal.add_error(text)
+            values = failed(probe, NoReading(Reason.FAULT, text))
+        took = self._now() - begun
+        self._journal.add(
+            [Reading(begun, probe.name, item.reading, item.value, item.error, took) for item in values]
+        )
+        self._note_restarts(probe, begun, values)
+
+    async def _values(self, probe: Probe, limit: float) -> tuple[Value, ...]:
+        if probe.kind != "process":
+            url = self._urls[probe.name]
+            # Secrets are for the target, not for whoever else a probe asks.
+            headers = self._headers if same_origin(url, self._host) else {}
+            return read_answer(probe, await ask(self._client, url, headers, limit))
+        try:
+            async with asyncio.timeout(limit):
+                return await self._scan(self._readers[probe.name].read)
+        except TimeoutError:
+            detail = f"looking at the process took more than {limit:.3g} s"
+            raise NoReading(Reason.TIMEOUT, detail) from None
+
+    async def _scan(self, look: Callable[[], T]) -> T:
+        """Look at processes in a thread of its own: it takes long enough to disturb the other probes."""
+        return await asyncio.get_running_loop().run_in_executor(self._scanner, look)
+
+    def _note_restarts(self, probe: Probe, at: float, values: tuple[Value, ...]) -> None:
+        watch = self._watches[probe.name]
+        signs = [watch.values(at, values)]
+        if probe.kind == "process" and probe.name in self._readers:
+            signs.append(watch.identity(at, self._readers[probe.name].identity))
+        for sign in signs:
+            if sign is not None:
+                self._journal.add_restart(sign)
+
+    def _now(self) -> float:
+        """Return the run time."""
+        return time.monotonic() - self._anchor

@@ -1,0 +1,134 @@
+"""Reading the evidence of a run from its databases, in whatever state they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from loadgate.judge.evidence import gather
+from loadgate.judge.results import Grade
+from loadgate.judge.slots import Interval
+from loadgate.judge.verdict import judge
+from loadgate.measure.delta import Delta, Failure
+from loadgate.plan.plan import Plan
+from loadgate.plan.scenario import Scenario
+from loadgate.store.database import Event, open_writer
+from loadgate.store.folder import RunFolder, create_run
+from loadgate.store.watch import WatchWriter
+
+NOW = datetime(2026, 11, 22, 20, 35, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """Make an empty run."""
+    return create_run(tmp_path / "results", "gate", NOW)
+
+
+def plan_of(make: Any, **verdict: Any) -> Plan:
+    """Return a plan of a 10 s ramp and 30 s of steady load with two rows."""
+    scenario = Scenario.model_validate(
+        {
+            "name": "gate",
+            "locustfile": "staging.py",
+            "host": "http://127.0.0.1:3000",
+            "traffic": {
+                "users": 10,
+                "source_addresses": ["127.0.0.2-127.0.0.3"],
+                "stages": [{"rate": 100.0, "ramp": 10.0, "hold": 30.0}],
+            },
+            "verdict": verdict,
+            "probes": [{"name": "health", "http": "/health", "every": 1.0}],
+        }
+    )
+    rows = (make.objective(alert="> 200ms"), make.objective("uptime", ">= 99%", alert="< 95%"))
+    return Plan(scenario=scenario, objectives=rows)
+
+
+def fill(run: RunFolder, make: Any, plan: Plan | None, **values: Any) -> None:
+    """Write the good run: a second of ramp, the steady phase, the fleet, a failure and an event."""
+    defaults = {
+        "id": run.id,
+        "scenario": "gate",
+        "plan": orjson.loads(plan.to_json()) if plan else None,
+        "anchor": {"monotonic": 5.0, "wall": 1_795_379_712.0, "boot_id": "b"},
+        "started_at": "2026-11-22T20:35:12+00:00",
+        "ended": "planned",
+        "ended_at_run_time": 42.5,
+        "mode": "distributed",
+        "model": "open",
+        "flushed": True,
+        "versions": {"loadgate": "1", "locust": "2.47"},
+        "workers_expected": 1,
+    }
+    windows = [make.window(5, {20: 50}, phase="ramp"), *make.steady({20: 100})]
+    failure = Failure("emotion", "failed", "http_500", "500", 1, 12.0, 12.0, [])
+    delta = Delta(run.id, "worker-1", 1, 1, windows, [failure], make.fleet(range(40)))
+    writer = open_writer(run.database)
+    try:
+        writer.commit([delta], events=[Event(40.0, "draining", {})], run_values={**defaults, **values})
+    finally:
+        writer.close()
+
+
+def test_a_whole_run_is_gathered_and_passes(run: RunFolder, make: Any) -> None:
+    """Windows, fleet, readings, plan and anchor come back, and the verdict is PASS."""
+    fill(run, make, plan_of(make))
+    with WatchWriter(run.watch_database) as watch:
+        watch.readings(make.readings("health", "up", [1.0] * 30))
+    evidence = gather(run)
+    assert (evidence.run, evidence.scenario, evidence.ended) == (run.id, "gate", "planned")
+    assert evidence.steady == evidence.planned == (Interval(10, 40),)
+    assert (evidence.source_addresses, evidence.workers_expected) == (2, 1)
+    assert evidence.endpoints == ("emotion",)
+    assert evidence.books().arrivals == 3050
+    assert len(evidence.failures) == 1
+    assert judge(evidence, now=NOW).grade is Grade.PASS
+
+
+def test_a_run_whose_database_was_never_filled_is_invalid(run: RunFolder) -> None:
+    """No load was started: every command still works on the folder."""
+    evidence = gather(run)
+    verdict = judge(evidence, now=NOW)
+    assert (evidence.ended, verdict.grade, verdict.void) == ("died", Grade.INVALID, True)
+
+
+def test_a_run_without_an_end_died_and_ends_with_its_last_report(run: RunFolder, make: Any) -> None:
+    """Its steady phase is what was reported, so it cannot pass."""
+    fill(run, make, plan_of(make), ended=None, ended_at_run_time=None, flushed=False)
+    evidence = gather(run)
+    assert (evidence.ended, evidence.ended_at, evidence.cut_short) == ("died", 40, True)
+    assert judge(evidence, now=NOW).grade is Grade.INVALID
+
+
+def test_a_stopped_run_is_steady_until_the_load_stopped(run: RunFolder, make: Any) -> None:
+    """The drain after a stop is no steady load, though the plan says so."""
+    fill(run, make, plan_of(make), ended="stopped", ended_at_run_time=60.0)
+    plan = plan_of(make)
+    stage = plan.scenario.traffic.stages[0].model_copy(update={"hold": 90.0})
+    traffic = plan.scenario.traffic.model_copy(update={"stages": (stage,)})
+    longer = plan.model_copy(update={"scenario": plan.scenario.model_copy(update={"traffic": traffic})})
+    assert gather(run, longer).steady == (Interval(10, 40),)
+
+
+def test_a_run_without_a_plan_is_steady_throughout(run: RunFolder, make: Any) -> None:
+    """From the first report to the end of the load, and judged by a table that is given."""
+    fill(run, make, None, model="closed")
+    bare = judge(gather(run), now=NOW)
+    assert bare.grade is Grade.INVALID
+    rows = (make.objective(), make.objective("uptime", ">= 99%"))
+    evidence = gather(run, objectives=rows)
+    assert evidence.steady == (Interval(0, 40),)
+    grades = [row.verdict for row in judge(evidence, now=NOW).rows]
+    assert grades == [Grade.PASS, Grade.INVALID]
+
+
+def test_a_table_given_later_still_leaves_out_what_the_scenario_leaves_out(run: RunFolder, make: Any) -> None:
+    """The scenario's own choice of rows holds."""
+    fill(run, make, plan_of(make, leave_out=["uptime"]))
+    rows = (make.objective(), make.objective("uptime", ">= 99%"))
+    assert [row.metric for row in gather(run, objectives=rows).objectives] == ["response_time"]

@@ -1,0 +1,207 @@
+"""The rules about a whole run: void, cut short, and the verdict from its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadgate.judge.objectives import evaluate
+from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult, worst
+from loadgate.judge.run import coverage, early_reason, overall, void_reasons
+from loadgate.judge.slots import Interval
+from loadgate.plan.scenario import Generator, VerdictPolicy
+from loadgate.store.database import Event
+
+
+def rows_of(make: Any, *grades: str) -> list[ObjectiveResult]:
+    """Return rows of some grades; a grade in small letters is an optional row."""
+    return [
+        ObjectiveResult(make.objective(), Grade(grade.upper()), "why", optional=grade.islower())
+        for grade in grades
+    ]
+
+
+@pytest.mark.parametrize(
+    ("grades", "expected"),
+    [
+        (["PASS", "PASS"], "PASS"),
+        (["PASS", "WARN"], "WARN"),
+        (["WARN", "INCONCLUSIVE"], "INCONCLUSIVE"),
+        (["INCONCLUSIVE", "INVALID", "PASS"], "INVALID"),
+        (["INVALID", "FAIL", "INVALID"], "FAIL"),
+        (["PASS", "invalid"], "PASS"),
+        (["PASS", "warn"], "PASS"),
+        (["PASS", "inconclusive"], "PASS"),
+        (["PASS", "fail"], "FAIL"),
+        (["INVALID", "fail"], "FAIL"),
+        (["invalid", "warn"], "INVALID"),
+        (["invalid", "pass"], "PASS"),
+        ([], "INVALID"),
+    ],
+)
+def test_the_verdict_is_the_worst_row_that_decides(make: Any, grades: list[str], expected: str) -> None:
+    """FAIL, INVALID, INCONCLUSIVE, WARN, PASS from the worst; an optional row decides only when it fails."""
+    assert overall(make.evidence(), rows_of(make, *grades), void=False) == expected
+
+
+def test_severity_orders_all_five() -> None:
+    """A FAIL outranks missing data, so a dead target is FAIL; nothing at all is INVALID."""
+    assert [grade.value for grade in SEVERITY] == ["FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS"]
+    assert set(SEVERITY) == set(Grade)
+    assert worst([]) is Grade.INVALID
+
+
+@pytest.mark.parametrize("grade", list(Grade))
+def test_a_void_run_is_invalid_whatever_its_rows_say(make: Any, grade: Grade) -> None:
+    """Even a FAIL says nothing about the target when the generator was at fault."""
+    assert overall(make.evidence(), rows_of(make, grade.value), void=True) is Grade.INVALID
+
+
+@pytest.mark.parametrize("ended", ["stopped", "aborted", "died", "interrupted"])
+@pytest.mark.parametrize(
+    ("grade", "expected"),
+    [("PASS", "INVALID"), ("WARN", "INVALID"), ("FAIL", "FAIL"), ("INCONCLUSIVE", "INCONCLUSIVE")],
+)
+def test_a_run_that_ended_early_can_fail_but_never_pass(
+    make: Any, ended: str, grade: str, expected: str
+) -> None:
+    """Half of a run shows that the target fails, and not that it holds."""
+    evidence = make.evidence(ended=ended)
+    assert overall(evidence, rows_of(make, grade), void=False) == expected
+    assert early_reason(evidence) is not None
+
+
+def test_a_run_with_less_steady_load_than_planned_never_passes(make: Any) -> None:
+    """Though it says that it ended as planned."""
+    evidence = make.evidence(planned=[Interval(10, 70)])
+    assert overall(evidence, rows_of(make, "PASS"), void=False) is Grade.INVALID
+    assert "30s of 1m steady load" in (early_reason(evidence) or "")
+
+
+def test_a_run_without_a_plan_may_be_stopped_at_any_time(make: Any) -> None:
+    """Nothing was planned, so nothing was cut short."""
+    evidence = make.evidence(ended="stopped", has_plan=False)
+    assert overall(evidence, rows_of(make, "PASS"), void=False) is Grade.PASS
+
+
+def test_a_run_that_still_goes_on_never_passes(make: Any) -> None:
+    """It may be judged at any time, and what fails already fails."""
+    evidence = make.evidence(running=True)
+    assert overall(evidence, rows_of(make, "PASS"), void=False) is Grade.INVALID
+    assert overall(evidence, rows_of(make, "FAIL"), void=False) is Grade.FAIL
+
+
+def test_a_good_run_is_not_void(make: Any) -> None:
+    """The run that the other tests spoil has nothing wrong with it."""
+    assert void_reasons(make.evidence()) == ()
+
+
+def test_a_run_of_zero_requests_is_void(make: Any) -> None:
+    """No request was made, so nothing can be said."""
+    assert "no request was made" in void_reasons(make.evidence(windows=[]))[0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "flushed", "void"), [(1, True, True), (-1, True, True), (1, False, False), (-1, False, True)]
+)
+def test_books_that_do_not_balance_void_the_run(make: Any, missing: int, flushed: bool, void: bool) -> None:
+    """One arrival without an end; only in a run that was never flushed may it still be in flight."""
+    windows = make.steady({20: 100})
+    windows[3].counts["arrivals"] += missing
+    assert bool(void_reasons(make.evidence(windows=windows, flushed=flushed))) is void
+
+
+def test_books_that_balance_only_over_the_run_void_it(make: Any) -> None:
+    """An end booked in another phase than its arrival would leave the steady phase wrong."""
+    windows = [*make.steady({20: 100}), make.window(41, {20: 10}, phase="ramp")]
+    windows[0].counts["arrivals"] += 1
+    windows[-1].counts["arrivals"] -= 1
+    assert "in the steady phase" in void_reasons(make.evidence(windows=windows))[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "share"),
+    [
+        ([*range(10, 40)], 1.0),
+        ([*range(10, 20), *range(21, 40)], 1.0),
+        ([*range(11, 39)], 1.0),
+        ([*range(10, 20), *range(22, 40)], 28 / 30),
+        ([*range(10, 25)], 15 / 30),
+        ([*range(12, 40)], 28 / 30),
+        ([], 0.0),
+    ],
+)
+def test_coverage_is_the_share_of_reported_seconds(make: Any, seconds: list[int], share: float) -> None:
+    """A single second between two reported ones, or at the edge beside one, is covered; two are not."""
+    evidence = make.evidence(fleet=make.fleet(seconds))
+    assert coverage(evidence).share == pytest.approx(share)
+    assert bool(void_reasons(evidence)) is (share < 0.99)
+
+
+@pytest.mark.parametrize(
+    ("policy", "share"),
+    [("invalid", 0.75), ("degrade <= 25%", 0.75), ("degrade <= 50%", 1.0), ("continue", 1.0)],
+)
+def test_a_loss_that_the_policy_allows_is_no_gap(make: Any, policy: str, share: float) -> None:
+    """One of two workers is gone for half of the phase: a quarter of the worker seconds is missing."""
+    fleet = [*make.fleet(range(10, 40), "worker-1"), *make.fleet(range(10, 25), "worker-2")]
+    evidence = make.evidence(fleet=fleet, workers_expected=2, generator=Generator(on_worker_loss=policy))
+    assert coverage(evidence).share == share
+    assert bool(void_reasons(evidence)) is (share < 1)
+
+
+def test_a_lost_worker_voids_the_run_unless_it_returned(make: Any) -> None:
+    """The master's events name it."""
+    lost = Event(20.0, "worker_lost", {"worker": "worker-1"})
+    back = Event(21.0, "worker_returned", {"worker": "worker-1"})
+    assert "worker-1" in void_reasons(make.evidence(events=[lost]))[0]
+    assert void_reasons(make.evidence(events=[lost, back])) == ()
+
+
+def test_reports_that_never_arrived_void_the_run(make: Any) -> None:
+    """They held arrivals and ends alike, so the books balance without them."""
+    assert "never arrived (2 of worker worker-1)" in void_reasons(make.evidence(gaps={"worker-1": 2}))[0]
+    assert void_reasons(make.evidence(gaps={"worker-1": 2}, flushed=False)) == ()
+
+
+@pytest.mark.parametrize(("late", "void"), [(29, False), (31, True)])
+def test_start_lag_voids_the_run_past_20_ms_at_p99(make: Any, late: int, void: bool) -> None:
+    """3000 starts are on time: rank ceil(0.99·3029) = 2999 is one of them, ceil(0.99·3031) = 3001 is not."""
+    windows = make.steady({20: 100})
+    windows[0].histograms["start_lag"].record(25_000, late)
+    assert bool(void_reasons(make.evidence(windows=windows))) is void
+
+
+def test_pool_wait_never_voids_a_run(make: Any) -> None:
+    """No free user is the target's doing: judged, never excused."""
+    windows = make.steady({20: 50}, unsent_pool=50)
+    for window in windows:
+        window.histograms["pool_wait"] = window.histograms["response.ok"].copy()
+        window.histograms["pool_wait"].record(29_000_000, 50)
+    assert void_reasons(make.evidence(windows=windows)) == ()
+
+
+@pytest.mark.parametrize(("unsent", "void"), [(1, False), (2, True)])
+def test_requests_that_the_generator_never_sent_void_the_run(make: Any, unsent: int, void: bool) -> None:
+    """One percent is the limit."""
+    windows = make.steady({20: 100 - unsent}, unsent_generator=unsent)
+    assert bool(void_reasons(make.evidence(windows=windows))) is void
+
+
+@pytest.mark.parametrize(("stalls", "void"), [(3, False), (4, True)])
+def test_a_stalled_event_loop_voids_the_run(make: Any, stalls: int, void: bool) -> None:
+    """Three of 30 worker seconds are a tenth, and that is the limit."""
+    fleet = [
+        *make.fleet(range(10, 10 + stalls), loop_lag_p99_us=150_000.0),
+        *make.fleet(range(10 + stalls, 40)),
+    ]
+    assert bool(void_reasons(make.evidence(fleet=fleet))) is void
+
+
+@pytest.mark.parametrize("word", ["memory", "emotion.response_time", "response_time"])
+def test_a_row_is_optional_by_its_name_or_its_metric(make: Any, word: str) -> None:
+    """`optional = ["response_time"]` means every row of that metric."""
+    row = make.objective(endpoint="emotion")
+    result = evaluate(row, make.evidence(row, policy=VerdictPolicy(optional=(word,))))
+    assert result.optional is (word != "memory")

@@ -1,0 +1,87 @@
+"""The shipped scenarios and the checklist's SLA table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadgate.plan.plan import load_plan, load_sla
+from loadgate.plan.samples import expected_readings, probe_of
+
+CHECKLIST = [
+    ("emotion.response_time", "p95", "< 50ms", "> 200ms", 30.0),
+    ("creative.response_time", "p95", "< 200ms", "> 500ms", 30.0),
+    ("reasoning.response_time", "p95", "< 100ms", "> 300ms", 30.0),
+    ("error_rate", None, "< 0.1%", "> 1%", 60.0),
+    ("cache_hit_rate", None, "> 60%", "< 30%", 60.0),
+    ("throughput", None, ">= 1000/s", "< 500/s", 60.0),
+    ("memory", None, "< 500MB", "> 1GB", 60.0),
+    ("cpu", None, "< 50%", "> 80%", 60.0),
+    ("uptime", None, ">= 99%", "< 95%", 300.0),
+]
+"""Metric, target, alert threshold and check interval of the staging checklist's nine rows."""
+
+
+def test_the_table_is_the_checklist(scenarios: Path) -> None:
+    """All nine rows, to the letter."""
+    rows = load_sla(scenarios / "sla" / "staging.toml")
+    found = [(r.name, r.statistic, r.target.text, r.alert.text if r.alert else None, r.every) for r in rows]
+    assert found == CHECKLIST
+
+
+@pytest.mark.parametrize("name", ["gate", "load", "stress", "spike", "soak"])
+def test_shipped_scenarios_have_no_problems(scenarios: Path, name: str) -> None:
+    """Neither errors nor warnings."""
+    assert load_plan(scenarios / f"{name}.toml").warnings == ()
+
+
+def test_smoke_warns_only_that_it_cannot_show_the_error_rate(scenarios: Path) -> None:
+    """0.1% takes 2995 requests, and ten seconds at a low rate do not have them."""
+    warnings = load_plan(scenarios / "smoke.toml").warnings
+    assert len(warnings) == 1
+    assert "'error_rate' < 0.1% needs 2995 requests" in warnings[0].message
+
+
+@pytest.mark.parametrize("name", ["smoke", "stress"])
+def test_throughput_is_left_out_by_name(scenarios: Path, name: str) -> None:
+    """Where the offered rate says nothing about 1000/s; the other eight rows stay."""
+    plan = load_plan(scenarios / f"{name}.toml")
+    assert plan.scenario.verdict.leave_out == ("throughput",)
+    assert [row.name for row in plan.objectives] == [row[0] for row in CHECKLIST if row[0] != "throughput"]
+
+
+@pytest.mark.parametrize(("name", "steady"), [("gate", 25.0), ("load", 600.0), ("soak", 604_800.0)])
+def test_the_judged_load_is_a_little_above_the_objective(scenarios: Path, name: str, steady: float) -> None:
+    """1100/s all through the steady phase, which lasts as long as the scenario promises."""
+    plan = load_plan(scenarios / f"{name}.toml")
+    assert plan.timeline.seconds() == steady
+    levels = {(p.level_start, p.level_end) for p in plan.timeline.segments if p.phase == "steady"}
+    assert levels == {(1100.0, 1100.0)}
+    assert len(plan.objectives) == 9
+
+
+def test_the_gate_takes_half_a_minute(scenarios: Path) -> None:
+    """3 s ramp and 2 s of warm-up that are not judged, then 25 s that are."""
+    line = load_plan(scenarios / "gate.toml").timeline
+    assert [(p.end, p.phase) for p in line.segments] == [(3.0, "ramp"), (5.0, "warmup"), (30.0, "steady")]
+
+
+def test_a_soak_survives_the_loss_of_a_worker(scenarios: Path) -> None:
+    """And reads its probes at the checklist's intervals."""
+    scenario = load_plan(scenarios / "soak.toml").scenario
+    assert scenario.generator.on_worker_loss == "continue"
+    assert {p.name: p.every for p in scenario.probes} == {"health": 30.0, "cache": 300.0, "process": 60.0}
+
+
+@pytest.mark.parametrize("name", ["smoke", "gate", "load", "stress", "spike", "soak"])
+def test_every_row_from_a_probe_has_five_readings(scenarios: Path, name: str) -> None:
+    """With fewer it would be INVALID."""
+    plan = load_plan(scenarios / f"{name}.toml")
+    probes = [
+        probe_of(row, plan.scenario.probes)
+        for row in plan.objectives
+        if row.metric in ("cpu", "memory", "uptime")
+    ]
+    assert len(probes) == 3
+    assert all(probe is not None and expected_readings(probe, plan.timeline) >= 5 for probe in probes)
