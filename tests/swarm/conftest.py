@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -24,7 +25,12 @@ from loadgate.store.folder import find_run
 
 ROOT = Path(__file__).parents[2]
 STAGING = ROOT / "locustfiles" / "staging.py"
-ENDPOINTS = ("creative", "emotion", "reasoning")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @dataclass
@@ -41,6 +47,10 @@ class LocustRun:
 
     def start(self, *arguments: str, locustfile: Path | None = None) -> LocustRun:
         command = [sys.executable, "-m", "locust", "-f", str(locustfile or STAGING), "--headless"]
+        if "--processes" in arguments:
+            # Forked workers connect to --master-port, whatever the master binds to.
+            port = str(free_port())
+            command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
         self.process = subprocess.Popen(
             [*command, "--host", self.url, "--only-summary", "--csv", "stats", *arguments],
             cwd=self.folder,
@@ -140,37 +150,3 @@ def locust(tmp_path: Path, service: StagingService) -> Iterator[LocustRun]:
         run.process.wait()
 
 
-SCENARIO = """
-name       = "test"
-locustfile = "{locustfile}"
-host       = "{url}"
-
-[traffic]
-model    = "open"
-arrivals = "{arrivals}"
-users    = {users}
-mix      = {{ emotion = 5, creative = 2, reasoning = 3 }}
-
-[[traffic.stages]]
-rate = "{rate}/s"
-hold = "{hold}"
-
-[http]
-timeout = "{timeout}"
-"""
-
-
-def scenario(
-    run: LocustRun,
-    *,
-    rate: int = 100,
-    hold: str = "4s",
-    users: int = 20,
-    arrivals: str = "poisson",
-    timeout: str = "10s",
-) -> Path:
-    """Write an open-model scenario into the run's folder."""
-    text = SCENARIO.format(
-        locustfile=STAGING, url=run.url, rate=rate, hold=hold, users=users, arrivals=arrivals, timeout=timeout
-    )
-    return run.write("scenario.toml", text)

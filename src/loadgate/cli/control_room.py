@@ -6,6 +6,7 @@ master writes; everything here reads it.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class ControlRoom:
         with Interrupts().caught() as interrupts:
             plan = self._plan()
             check_locustfile(plan)
-            reach(plan.scenario.host, plan.scenario.http)
+            reach(plan.scenario.host, plan.scenario.http, os.environ)
             root = results_root(self.request.results, self.request.scenario)
             folder = create_run(root, plan.scenario.name, datetime.now(UTC))
             folder.plan.write_bytes(plan.to_json())
@@ -114,7 +115,7 @@ class ControlRoom:
         try:
             anchor = self._wait_for_anchor(generator, folder, interrupts)
             if anchor is not None:
-                probes = ProbeRunner(plan, anchor, folder.watch_database)
+                probes = ProbeRunner(plan, anchor, folder.watch_database, os.environ)
                 probes.start()
             self._follow(plan, folder, generator, probes, interrupts)
             if not generator.wait(_MASTER_ENDS_WITHIN):
@@ -158,6 +159,8 @@ class ControlRoom:
                 if dead := generator.dead_workers():
                     view.note(f"worker {', '.join(map(str, dead))} has ended before its master")
                 self._pause(generator, interrupts)
+            # What the master committed last came after the last look.
+            view.show(follower.refresh(probes.latest() if probes is not None else {}))
 
     def _pause(self, generator: Generator, interrupts: Interrupts) -> None:
         until = time.monotonic() + _LOOK_EVERY

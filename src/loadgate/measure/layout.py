@@ -42,10 +42,11 @@ def unchecked_indices(values_us: Int64s) -> Int64s:
     The bucket is the exponent of the value as a double, read from its bits; `value | 2047` puts all
     values below 2048 into bucket 0.
     """
-    bits = (values_us | (SUB_BUCKETS - 1)).astype(np.float64).view(np.int64)
+    indices: Int64s = values_us | (SUB_BUCKETS - 1)
+    bits = indices.astype(np.float64).view(np.int64)
     bits >>= _MANTISSA_BITS
     bits -= _EXPONENT_OF_FIRST_BUCKET
-    indices: Int64s = values_us >> bits
+    np.right_shift(values_us, bits, out=indices)
     bits *= HALF_SUB_BUCKETS
     indices += bits
     return indices

@@ -21,7 +21,7 @@ from loadgate.measure.failures import FailureLog
 from loadgate.measure.filling import Segment, fill, segments_of
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Floats
-from loadgate.measure.records import BLOCK, EARLIEST_S, FIELDS, LONGEST_S, batch_of, take, take_numbers
+from loadgate.measure.records import EARLIEST_S, LONGEST_S, Intake, batch_of
 from loadgate.measure.window import Count, Window
 
 OVERFLOW_ENDPOINT = "(overflow)"
@@ -83,6 +83,7 @@ class Recorder:
         self._channels: dict[str, Channel] = {}
         self._open: dict[tuple[int, str, str], Window] = {}
         self._failures = FailureLog()
+        self._intake = Intake()
         self._recent_lag = Histogram()
         self._anchor: float | None = None
         self._phases_of: Callable[[Floats], NDArray[np.int8]] = _no_phases
@@ -187,8 +188,8 @@ class Recorder:
     # ---- bulk
 
     def _flush_records(self, channel: Channel, anchor: float) -> None:
-        for _ in range(len(channel.records) // (FIELDS * BLOCK) + 1):
-            self._flush_block(channel, take(channel.records, BLOCK), anchor)
+        for records in self._intake.records(channel.records):
+            self._flush_block(channel, records, anchor)
 
     def _flush_block(self, channel: Channel, records: Floats, anchor: float) -> None:
         batch, broken = batch_of(records, anchor)
@@ -207,7 +208,7 @@ class Recorder:
             self.counters.finished += segment.flags.size
 
     def _flush_arrivals(self, channel: Channel, anchor: float) -> None:
-        due = take_numbers(channel.arrivals) - anchor
+        due = self._intake.numbers(channel.arrivals) - anchor
         self.counters.offered += due.size
         sound = _in_run(due)
         if not sound.all():
@@ -218,7 +219,7 @@ class Recorder:
             self._window(second, channel.endpoint, phase).add(Count.ARRIVALS, n)
 
     def _flush_unsent(self, channel: Channel, anchor: float) -> None:
-        due, causes, now = take_numbers(channel.unsent).reshape(-1, _UNSENT_FIELDS).T
+        due, causes, now = self._intake.numbers(channel.unsent).reshape(-1, _UNSENT_FIELDS).T
         self.counters.unsent += due.size
         due, now = due - anchor, now - anchor
         sound = _in_run(due) & _in_run(now)

@@ -18,6 +18,7 @@ is taken off before: the clock counts nanoseconds, anything finer is noise of fl
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum, IntFlag
 from typing import Any, NamedTuple
 
@@ -27,8 +28,10 @@ from numpy.typing import NDArray
 from loadgate.measure.layout import HIGHEST_US, Floats, Int64s, unchecked_indices
 
 FIELDS = 7
-BLOCK = 2048
-"""Records that are worked on at a time: their columns then stay in the processor's cache."""
+BLOCK = 16_384
+"""Records worked on at a time: it bounds the memory of a flush, and smaller blocks measured slower."""
+_CHUNK = 2048 * FIELDS
+"""Numbers that are unboxed at a time: larger lists come from the system in fresh pages, which is slow."""
 RETRY_SHIFT = 8
 """The number of retries starts at this bit of `flags`."""
 
@@ -44,6 +47,7 @@ MISSING_US = -1
 """Stands for a latency that a record does not have."""
 
 _US_PER_S = 1e6
+_NEVER_US = -(2**60)
 _HALF_NANOSECOND_US = 5e-4
 _FLAGS_END = 2.0**31
 _SIZE_END = 2.0**53
@@ -97,25 +101,41 @@ class Batch(NamedTuple):
     size: Floats
 
 
-def take(appended: list[float], most: int = BLOCK) -> Floats:
-    """Remove up to `most` whole records from the list in place and return them, one per row.
+class Intake:
+    """Take numbers out of the lists that users append to, through a buffer that is used again and again.
 
-    The list stays the same object, so that a user may keep its bound `extend`. What is not a number
-    becomes NaN.
+    A list stays the same object, so that a user may keep its bound `append` or `extend`. What is not a
+    number becomes NaN. What is returned is valid until the next use.
     """
-    whole = min(len(appended) // FIELDS, most)
-    return take_numbers(appended, whole * FIELDS).reshape(-1, FIELDS)
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0)
+
+    def records(self, appended: list[float]) -> Iterator[Floats]:
+        """Remove all whole records in place, and yield them by the block, one per row."""
+        whole = len(appended) // FIELDS
+        for start in range(0, whole, BLOCK):
+            yield self._take(appended, min(BLOCK, whole - start) * FIELDS).reshape(-1, FIELDS)
+
+    def numbers(self, appended: list[float]) -> Floats:
+        """Remove and return all items."""
+        return self._take(appended, len(appended))
+
+    def _take(self, appended: list[float], length: int) -> Floats:
+        if self._buffer.size < length:
+            self._buffer = np.empty(length)
+        for start in range(0, length, _CHUNK):
+            _unbox(appended[start : min(start + _CHUNK, length)], self._buffer[start:])
+        del appended[:length]
+        return self._buffer[:length]
 
 
-def take_numbers(appended: list[float], length: int | None = None) -> Floats:
-    """Remove the first `length` items (all by default) in place and return them; no number becomes NaN."""
-    taken = appended[:length]
-    del appended[: len(taken)]
+def _unbox(items: list[float], out: Floats) -> None:
+    """Write items to the start of an array; struct reads a list of floats three times as fast as numpy."""
     try:
-        # struct.pack reads a list of floats three times as fast as np.array does
-        return np.frombuffer(struct.pack(f"{len(taken)}d", *taken), np.float64)
+        struct.pack_into(f"{len(items)}d", out.data, 0, *items)
     except (struct.error, TypeError, OverflowError):
-        return np.array([_number(item) for item in taken], np.float64)
+        out[: len(items)] = [_number(item) for item in items]
 
 
 def _number(item: Any) -> float:
@@ -202,18 +222,20 @@ def _sound(columns: Floats, latencies: Floats) -> NDArray[np.bool_]:
 
 
 def _whole_us(latencies: Floats, *, complete: bool) -> Int64s:
-    """Return latencies (seconds) rounded up to whole µs, none below 0; MISSING_US for NaN."""
-    raw = latencies * _US_PER_S
-    raw -= _HALF_NANOSECOND_US
-    np.ceil(raw, out=raw)
+    """Return latencies (seconds) rounded up to whole µs, none below 0; MISSING_US for NaN.
+
+    Overwrite `latencies`: arrays of this size are costly to allocate.
+    """
+    latencies *= _US_PER_S
+    latencies -= _HALF_NANOSECOND_US
+    np.ceil(latencies, out=latencies)
     if not complete:
-        raw[np.isnan(raw)] = np.iinfo(np.int64).min
-    whole: Int64s = raw.astype(np.int64)
-    if not whole.size or int(whole.min()) >= 0:
-        return whole
-    missing = whole == np.iinfo(np.int64).min
-    whole[whole < 0] = 0
-    whole[missing] = MISSING_US
+        np.nan_to_num(latencies, copy=False, nan=_NEVER_US)
+    whole = latencies.astype(np.int64)
+    if whole.size and int(whole.min()) < 0:
+        missing = whole == _NEVER_US
+        np.maximum(whole, 0, out=whole)
+        whole[missing] = MISSING_US
     return whole
 
 

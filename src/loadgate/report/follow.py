@@ -53,14 +53,17 @@ class Follower:
         self._fleet: dict[str, FleetRow] = {}
         self._failures: tuple[FailureView, ...] = ()
         self._read_at = 0.0
+        self._states = States(plan, self._steady)
         self._begin()
 
     def _begin(self) -> None:
         """Start from an empty run."""
         self._revision = 0
-        self._states = States(self._plan, self._steady)
+        self._states = self._states.anew()
         self._running = Running(self._steady, self._states.fold)
         self._totals: list[Window] = []
+        self._settled: list[Window] = []
+        self._settled_to = -1.0
 
     def close(self) -> None:
         """Close the database; again is fine."""
@@ -107,6 +110,7 @@ class Follower:
         self._running.take(windows)
         self._states.close(self._running.horizon)
         self._totals = self._running.totals()
+        self._settled_to = -1.0
         if any(window.count(name) for window in windows for name in (Count.FAILED, Count.TIMEOUT)):
             self._failures = _failures(reader)
 
@@ -135,7 +139,7 @@ class Follower:
         until = self._until(now)
         names = sorted({window.endpoint for window in self._totals})
         begun = self._anchor is not None or bool(self._totals)
-        objectives = self._states.now(self._totals, until, now) if begun else self._waiting()
+        objectives = self._states.now(self._judged(until), until, now) if begun else self._waiting()
         newest = max((row.second for row in self._fleet.values()), default=0)
         workers = tuple(_worker(row, newest) for _, row in sorted(self._fleet.items()))
         return Snapshot(
@@ -154,6 +158,14 @@ class Follower:
             objectives=objectives,
             late=self._running.late,
         )
+
+    def _judged(self, until: float) -> list[Window]:
+        """Return the windows so far without the seconds that some worker has not told of yet."""
+        if until >= self._running.end:
+            return self._totals
+        if self._settled_to != until:
+            self._settled, self._settled_to = self._running.totals(until), until
+        return self._settled
 
     def _waiting(self) -> tuple[ObjectiveState, ...]:
         return tuple(

@@ -71,10 +71,15 @@ class Running:
                 return window.endpoint, window.phase, index
         return window.endpoint, window.phase, None
 
-    def totals(self) -> list[Window]:
-        """Return everything so far: one window per endpoint, phase and steady interval, as copies."""
+    def totals(self, before: float = math.inf) -> list[Window]:
+        """Return everything so far: one window per endpoint, phase and steady interval, as copies.
+
+        Of the newest seconds, only those before run time `before` are in.
+        """
         whole = {where: window.copy() for where, window in self._totals.items()}
         for window in self._newest.values():
+            if window.second >= before:
+                continue
             where = self._total_of(window)
             if where in whole:
                 whole[where].merge(window)

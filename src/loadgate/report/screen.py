@@ -66,7 +66,7 @@ def _endpoints(snapshot: Snapshot, width: int, room: int) -> list[Text]:
     if left_out:
         views = [*views[: most - 1], snapshot.total] if most > 1 else [snapshot.total]
     rows = [HEADINGS, *(_cells(view) for view in views)]
-    for drop in ("waiting", "p50", "unsent", "p99"):
+    for drop in ("waiting", "p50", "unsent", "p99", "timeout"):
         if max(len(line) for line in columns(rows)) <= width:
             break
         index = rows[0].index(drop)
@@ -100,7 +100,8 @@ def _objectives(snapshot: Snapshot, symbols: dict[str, str], room: int) -> list[
     if len(rows) > most:
         worst = sorted(rows, key=lambda row: SEVERITY.index(row.state))[: most - 1]
         kept = [row for row in rows if row in worst]
-        more = [Text(f"and {len(rows) - len(kept)} more objectives", style="dim")]
+        states = sorted({row.state for row in rows if row not in kept}, key=SEVERITY.index)
+        more = [Text(f"and {len(rows) - len(kept)} more: {', '.join(states)}", style="dim")]
         rows = kept
     else:
         more = []
@@ -134,7 +135,8 @@ def _workers(snapshot: Snapshot) -> str:
     more = len(snapshot.workers) - MOST_WORKERS
     lag = max(worker.start_lag_p99_us for worker in snapshot.workers)
     named = ", ".join(parts) + (f", {format_number(more)} more" if more > 0 else "")
-    return f"generator: start lag p99 {micros(lag)}; {named}"
+    late = f"; {snapshot.late} late windows are not in this view" if snapshot.late else ""
+    return f"generator: start lag p99 {micros(lag)}; {named}{late}"
 
 
 def _failures(snapshot: Snapshot) -> list[Text]:

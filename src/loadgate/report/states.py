@@ -55,6 +55,12 @@ class States:
         self._lasting: dict[str, str] = {}
         self._readings: dict[tuple[str, str], deque[Reading]] = {}
 
+    def anew(self) -> States:
+        """Return states that know no window, but the same readings."""
+        fresh = States(self._plan, self._steady)
+        fresh._readings = self._readings
+        return fresh
+
     def fold(self, window: Window) -> None:
         """Take in a window that will not change any more."""
         if window.phase != "steady":

@@ -13,7 +13,7 @@ from loadgate.plan.units import format_duration, format_number, format_share
 from loadgate.report.text import clean, columns, counted, milliseconds, wrapped
 from loadgate.store.folder import results_root
 
-LABEL: Final = 11
+LABEL: Final = 13
 """Columns of the labels on the left."""
 MOST_FAILURES: Final = 5
 MOST_WORKERS: Final = 4
@@ -22,7 +22,8 @@ MOST_WORKERS: Final = 4
 def facts(content: dict[str, Any], path: Path, width: int | None) -> Iterator[Text]:
     """Give the lines: a label and what it says, one fact each."""
     indent = " " * LABEL
-    for label, text in _facts(content, path):
+    room = None if width is None else width - LABEL
+    for label, text in _facts(content, path, room):
         first = label.ljust(LABEL)
         for number, line in enumerate(wrapped(text, width, first, indent)):
             styled = Text(line)
@@ -31,7 +32,7 @@ def facts(content: dict[str, Any], path: Path, width: int | None) -> Iterator[Te
             yield styled
 
 
-def _facts(content: dict[str, Any], path: Path) -> Iterator[tuple[str, str]]:
+def _facts(content: dict[str, Any], path: Path, room: int | None) -> Iterator[tuple[str, str]]:
     for number, finding in enumerate(content["findings"]):
         yield "findings" if number == 0 else "", clean(finding["message"])
     yield "target", clean(content["host"] or "-")
@@ -40,7 +41,7 @@ def _facts(content: dict[str, Any], path: Path) -> Iterator[tuple[str, str]]:
         yield "requests" if number == 0 else "", line
     for number, line in enumerate(failures(content)):
         yield "failures" if number == 0 else "", line
-    for number, line in enumerate(latencies(content)):
+    for number, line in enumerate(latencies(content, room)):
         yield "latencies" if number == 0 else "", line
     yield "generator", generator(content)
     yield "stored in", clean(path.parent)
@@ -112,8 +113,11 @@ def failures(content: dict[str, Any]) -> Iterator[str]:
         yield f"and {counted(len(kinds) - MOST_FAILURES, 'more kind')}, all in verdict.json"
 
 
-def latencies(content: dict[str, Any]) -> Iterator[str]:
-    """Give the percentiles of the response time by endpoint, and say which clock and which requests."""
+def latencies(content: dict[str, Any], room: int | None = None) -> Iterator[str]:
+    """Give the percentiles of the response time by endpoint, and say which clock and which requests.
+
+    Columns that `room` does not hold are left out: they stand in verdict.json.
+    """
     found = content["latencies"]
     names = [name for name in found if name != "*"]
     if len(names) != 1 and "*" in found:
@@ -128,7 +132,12 @@ def latencies(content: dict[str, Any]) -> Iterator[str]:
         yield "none: no request of the steady phase"
         return
     yield clock_note(content["model"])
-    yield from columns(rows, right=range(1, 7))
+    for drop in ("p99.9", "requests", "p50"):
+        if room is None or max(len(line) for line in columns(rows)) <= room:
+            break
+        index = rows[0].index(drop)
+        rows = [(*row[:index], *row[index + 1 :]) for row in rows]
+    yield from columns(rows, right=range(1, len(rows[0])))
 
 
 def clock_note(model: str) -> str:
@@ -137,7 +146,7 @@ def clock_note(model: str) -> str:
         return (
             "closed model: response time equals service time, so time spent waiting for a user is not in it"
         )
-    return "response time from the intended start; failed, timed-out and unfinished ones count as infinite"
+    return "response time from the intended start; what failed or never ended counts as infinite"
 
 
 def generator(content: dict[str, Any]) -> str:

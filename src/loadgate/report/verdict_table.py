@@ -21,14 +21,16 @@ def table(rows: Sequence[dict[str, Any]], width: int | None, symbols: dict[str, 
     cells = [(mark, *_cells(row)) for mark, row in zip(marks, rows, strict=True)]
     heading, *lines = columns([HEADINGS, *cells], RIGHT)
     if width is not None and max(len(line) for line in (heading, *lines)) > width:
-        lines = [_stacked(*row) for row in cells]
+        lines = [f"{row[0]}  {row[1]}" for row in cells]
+        stacked = [_limits(*row[2:]) for row in cells]
     else:
         yield Text(heading, style="bold")
-    for row, mark, line in zip(rows, marks, lines, strict=True):
+        stacked = [""] * len(cells)
+    for row, mark, line, limits in zip(rows, marks, lines, stacked, strict=True):
         text = Text(line)
         text.stylize(STYLES[row["verdict"]], 0, len(mark))
         yield text
-        for detail in _details(row):
+        for detail in filter(None, (limits, *_details(row))):
             yield from (Text(part) for part in wrapped(detail, width, INDENT, INDENT + "  "))
 
 
@@ -68,10 +70,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return title(row) + optional, value_text(row), row["target"], row["alert"] or "-", samples
 
 
-def _stacked(mark: str, name: str, value: str, target: str, alert: str, samples: str) -> str:
-    """Set one row in two lines for a narrow terminal."""
+def _limits(value: str, target: str, alert: str, samples: str) -> str:
+    """Write what stands under a row's name on a narrow terminal."""
     limits = f"target {target}" + (f", alert {alert}" if alert != "-" else "")
-    return f"{mark}  {name}\n{INDENT}{value}, {limits}, {counted(int(samples), 'sample')}"
+    return f"{value}, {limits}, {counted(int(samples), 'sample')}"
 
 
 def _details(row: dict[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import socket
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -67,16 +68,18 @@ def plain_address(text: str) -> Address:
     return mapped or address
 
 
-def parse_table(lines: Iterable[str]) -> Iterator[Listener]:
-    """Read the listening sockets out of /proc/net/tcp or tcp6; lines of another form are passed over."""
+def parse_table(lines: Iterable[str], byteorder: str = sys.byteorder) -> Iterator[Listener]:
+    """Read the listening sockets out of /proc/net/tcp or tcp6; lines of another form are passed over.
+
+    The kernel prints addresses as 32-bit words in the `byteorder` of its machine, "little" or "big".
+    """
     for line in lines:
         fields = line.split()
         if len(fields) < 10 or fields[3] != _LISTEN:
             continue
         digits, _, port = fields[1].partition(":")
-        # The kernel prints 32-bit words in the byte order of the machine.
         words = [bytes.fromhex(digits[at : at + 8]) for at in range(0, len(digits), 8)]
-        packed = b"".join(word[::-1] for word in words) if _little_endian() else b"".join(words)
+        packed = b"".join(word[::-1] for word in words) if byteorder == "little" else b"".join(words)
         yield Listener(plain_address(str(ipaddress.ip_address(packed))), int(port, 16), int(fields[9]))
 
 
@@ -150,7 +153,3 @@ def _sockets(folder: Path) -> Iterator[int]:
 def _covers(bound: Address, address: Address) -> bool:
     """Tell whether a socket bound to all addresses takes this one; an IPv6 socket takes IPv4 as well."""
     return bound.is_unspecified and (bound.version == address.version or bound.version == 6)
-
-
-def _little_endian() -> bool:
-    return socket.htons(1) != 1
