@@ -15,7 +15,7 @@ from loadgate.errors import MeasureError
 from loadgate.measure.failures import MOST_KINDS, OTHER
 from loadgate.measure.layout import HIGHEST_US
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT, Recorder
-from loadgate.measure.records import Flag, Outcome
+from loadgate.measure.records import BLOCK, Flag, Outcome
 from loadgate.measure.window import Count, Window, windows_merged
 
 ANCHOR = 5000.0
@@ -505,3 +505,14 @@ def test_recorder_takes_a_stall_whole(make_recorder: MakeRecorder) -> None:
     assert histogram.percentiles([5000, 9999, 10_000]) == [1000.0, 1000.0, 100_007_935.0]
     assert histogram.sum == 10_000 * 1_000 + 100_000_000
     assert window.over["response.ok>50000000"] == 1
+
+
+def test_recorder_takes_more_than_a_block_at_once(make_recorder: MakeRecorder) -> None:
+    """A flush of more records than are worked on at a time loses none, nor a broken one among them."""
+    recorder = make_recorder()
+    many = BLOCK + 3
+    recorder.channel("emotion").done((*GOOD * many, NAN, *GOOD[1:], *GOOD * many))
+    (window,) = recorder.drain(None)
+    assert window.counts == {"ok": 2 * many, "lost": 1, "bytes_received": 20 * many}
+    assert window.histogram("response.ok").sum == 2 * many * 100_000
+    assert recorder.channel("emotion").records == []

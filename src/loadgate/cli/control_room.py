@@ -61,13 +61,20 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
+        self._counts_only = False
+
+    def count_only(self) -> None:
+        """Let a signal end nothing from now on: whoever looks at `count` does."""
+        self._counts_only = True
 
     @contextmanager
     def caught(self) -> Iterator[Interrupts]:
-        """Catch SIGINT and SIGTERM for a while."""
+        """Catch SIGINT and SIGTERM for a while; both raise KeyboardInterrupt until `count_only`."""
 
         def note(_number: int, _frame: FrameType | None) -> None:
             self.count += 1
+            if not self._counts_only:
+                raise KeyboardInterrupt
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -90,11 +97,11 @@ class ControlRoom:
             plan = self._plan()
             check_locustfile(plan)
             reach(plan.scenario.host, plan.scenario.http, os.environ)
+            # Until here there is nothing to keep; from here on there is a run to end well.
+            interrupts.count_only()
             root = results_root(self.request.results, self.request.scenario)
             folder = create_run(root, plan.scenario.name, datetime.now(UTC))
             folder.plan.write_bytes(plan.to_json())
-            if interrupts.count:
-                return ExitCode.INTERRUPTED
             self._load(plan, folder, interrupts)
             return self._judge(folder, interrupts)
 
@@ -106,7 +113,7 @@ class ControlRoom:
             self.request.scenario, overrides=overrides, host=self.request.host, sla=self.request.sla
         )
         for warning in plan.warnings:
-            click.echo(f"warning: {warning.line}", err=True)
+            click.echo(warning.line(), err=True)
         return plan
 
     def _load(self, plan: Plan, folder: RunFolder, interrupts: Interrupts) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from loadgate import __version__
+from loadgate.cli.output import keep_going
 from loadgate.errors import LoadgateError
 from loadgate.exit_codes import ExitCode
 
@@ -66,6 +67,7 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    keep_going()
     sys.exit(int(run_cli(arguments)))
 
 
@@ -81,11 +83,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
     except LoadgateError as error:
         tell(error)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has gone; that is no fault of ours.
-        sys.stderr.close()
-        return ExitCode.PASS
     except KeyboardInterrupt:
+        click.echo("loadgate: interrupted", err=True)
         return ExitCode.INTERRUPTED
     except Exception:  # noqa: BLE001 - the last line of defence: a fault of Loadgate's own
         traceback.print_exc()
@@ -95,7 +94,13 @@ def run_cli(arguments: list[str] | None = None) -> int:
 
 
 def tell(error: LoadgateError) -> None:
-    """Say on standard error what failed and what to do about it."""
+    """Say on standard error what failed and what to do about it; of a plan, everything that is wrong."""
+    from loadgate.plan.problems import PlanError
+
+    if isinstance(error, PlanError):
+        for problem in error.problems:
+            click.echo(problem.line(), err=True)
+        return
     click.echo(f"loadgate: {error.message}", err=True)
     for line in error.hint.splitlines():
         click.echo(f"  {line}", err=True)

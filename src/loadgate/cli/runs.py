@@ -11,6 +11,7 @@ import click
 import orjson
 
 from loadgate.cli.options import json_option, results_option, strict_option
+from loadgate.cli.output import printed
 from loadgate.judge.evidence import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import load_sla
@@ -69,11 +70,11 @@ def verdict(run: str, sla: Path | None, results: str | None, strict: bool, as_js
 
 def show_verdict(content: dict[str, Any], path: Path, *, as_json: bool) -> None:
     """Print a verdict: JSON for machines, a table for people."""
-    if as_json:
-        sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
-        sys.stdout.buffer.flush()
-    else:
-        print_verdict(content, path)
+    with printed(path):
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        else:
+            print_verdict(content, path)
 
 
 def describe(run: RunFolder) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from loadgate.measure.failures import FailureLog
 from loadgate.measure.filling import Segment, fill, segments_of
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Floats
-from loadgate.measure.records import EARLIEST_S, LONGEST_S, Intake, batch_of
+from loadgate.measure.records import EARLIEST_S, LONGEST_S, Batch, Intake
 from loadgate.measure.window import Count, Window
 
 OVERFLOW_ENDPOINT = "(overflow)"
@@ -188,11 +188,10 @@ class Recorder:
     # ---- bulk
 
     def _flush_records(self, channel: Channel, anchor: float) -> None:
-        for records in self._intake.records(channel.records):
-            self._flush_block(channel, records, anchor)
+        for batch, broken in self._intake.batches(channel.records, anchor):
+            self._flush_block(channel, batch, broken, anchor)
 
-    def _flush_block(self, channel: Channel, records: Floats, anchor: float) -> None:
-        batch, broken = batch_of(records, anchor)
+    def _flush_block(self, channel: Channel, batch: Batch, broken: Floats, anchor: float) -> None:
         if len(broken):
             self._give_up_records(channel, broken, anchor)
         if not batch.due.size:

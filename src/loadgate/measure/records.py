@@ -31,7 +31,7 @@ FIELDS = 7
 BLOCK = 16_384
 """Records worked on at a time: it bounds the memory of a flush, and smaller blocks measured slower."""
 _CHUNK = 2048 * FIELDS
-"""Numbers that are unboxed at a time: larger lists come from the system in fresh pages, which is slow."""
+"""Numbers unboxed and deleted at a time: Python copies them, and large copies need fresh pages each time."""
 RETRY_SHIFT = 8
 """The number of retries starts at this bit of `flags`."""
 
@@ -102,32 +102,69 @@ class Batch(NamedTuple):
 
 
 class Intake:
-    """Take numbers out of the lists that users append to, through a buffer that is used again and again.
+    """Take numbers out of the lists that users append to, and work out what they mean.
 
     A list stays the same object, so that a user may keep its bound `append` or `extend`. What is not a
-    number becomes NaN. What is returned is valid until the next use.
+    number becomes NaN. The large arrays are kept and used again, since fresh ones cost more than the work
+    on them: what is returned is valid until the next use.
     """
 
     def __init__(self) -> None:
         self._buffer = np.empty(0)
-
-    def records(self, appended: list[float]) -> Iterator[Floats]:
-        """Remove all whole records in place, and yield them by the block, one per row."""
-        whole = len(appended) // FIELDS
-        for start in range(0, whole, BLOCK):
-            yield self._take(appended, min(BLOCK, whole - start) * FIELDS).reshape(-1, FIELDS)
+        self._columns = np.empty((FIELDS, 0))
+        self._latencies = np.empty((len(Row), 0))
+        self._whole = np.empty((len(Row), 0), np.int64)
+        self._indices = np.empty((len(Row), 0), np.int64)
 
     def numbers(self, appended: list[float]) -> Floats:
         """Remove and return all items."""
         return self._take(appended, len(appended))
 
+    def batches(self, appended: list[float], anchor: float) -> Iterator[tuple[Batch, Floats]]:
+        """Remove all whole records in place; yield by the block those that are sound, and those that are not.
+
+        `anchor` is the CLOCK_MONOTONIC time of run time 0; the rows that are not sound stay as they were.
+        """
+        whole = len(appended) // FIELDS
+        for start in range(0, whole, BLOCK):
+            rows = self._take(appended, min(BLOCK, whole - start) * FIELDS).reshape(-1, FIELDS)
+            yield self._batch_of(rows, anchor)
+
     def _take(self, appended: list[float], length: int) -> Floats:
         if self._buffer.size < length:
             self._buffer = np.empty(length)
-        for start in range(0, length, _CHUNK):
+        starts = range(0, length, _CHUNK)
+        for start in starts:
             _unbox(appended[start : min(start + _CHUNK, length)], self._buffer[start:])
-        del appended[:length]
+        for start in reversed(starts):
+            del appended[start : min(start + _CHUNK, length)]
         return self._buffer[:length]
+
+    def _batch_of(self, records: Floats, anchor: float) -> tuple[Batch, Floats]:
+        """Return the sound records, in run time, and the rows that are not sound."""
+        n = len(records)
+        if self._columns.shape[1] < n:
+            self._columns, self._latencies = np.empty((FIELDS, n)), np.empty((len(Row), n))
+            self._whole = np.empty((len(Row), n), np.int64)
+            self._indices = np.empty((len(Row), n), np.int64)
+        columns = self._columns[:, :n]
+        columns[:] = records.T
+        broken = records[:0]
+        complete = True
+        with np.errstate(invalid="ignore", over="ignore"):
+            latencies = _latencies(columns, self._latencies[:, :n])
+            columns[_DUE] -= anchor
+            columns[_ENDED] -= anchor
+            if not _all_sound(columns, latencies):
+                complete = False
+                sound = _sound(columns, latencies)
+                broken = records[~sound]
+                columns, latencies = columns[:, sound], latencies[:, sound]
+        n = columns.shape[1]
+        whole = _whole_us(latencies, self._whole[:, :n], complete=complete)
+        indices = _indices(whole, self._indices[:, :n], latencies)
+        flags = columns[_FLAGS].astype(np.int64)
+        return Batch(columns[_DUE], columns[_ENDED], whole, indices, flags, columns[_SIZE]), broken
 
 
 def _unbox(items: list[float], out: Floats) -> None:
@@ -146,32 +183,9 @@ def _number(item: Any) -> float:
         return float("nan")
 
 
-def batch_of(records: Floats, anchor: float) -> tuple[Batch, Floats]:
-    """Return the sound records, in run time, and the rows that are not sound.
-
-    `anchor` is the CLOCK_MONOTONIC time of run time 0.
-    """
-    columns = np.array(records.T, order="C")
-    broken = records[:0]
-    complete = True
-    with np.errstate(invalid="ignore", over="ignore"):
-        latencies = _latencies(columns)
-        columns[_DUE] -= anchor
-        columns[_ENDED] -= anchor
-        if not _all_sound(columns, latencies):
-            complete = False
-            sound = _sound(columns, latencies)
-            broken = records[~sound]
-            columns, latencies = columns[:, sound], latencies[:, sound]
-    whole = _whole_us(latencies, complete=complete)
-    flags = columns[_FLAGS].astype(np.int64)
-    return Batch(columns[_DUE], columns[_ENDED], whole, _indices(whole), flags, columns[_SIZE]), broken
-
-
-def _latencies(columns: Floats) -> Floats:
-    """Return the latencies in seconds, one row for each `Row`."""
+def _latencies(columns: Floats, latencies: Floats) -> Floats:
+    """Return the latencies in seconds, one row for each `Row`, in the array given for them."""
     due, pool_wait, begun, sent, ended, _, _ = columns
-    latencies = np.empty((len(Row), columns.shape[1]))
     np.subtract(ended, due, out=latencies[Row.RESPONSE])
     np.subtract(ended, sent, out=latencies[Row.SERVICE])
     latencies[Row.POOL_WAIT] = pool_wait
@@ -221,17 +235,17 @@ def _sound(columns: Floats, latencies: Floats) -> NDArray[np.bool_]:
     return sound
 
 
-def _whole_us(latencies: Floats, *, complete: bool) -> Int64s:
+def _whole_us(latencies: Floats, whole: Int64s, *, complete: bool) -> Int64s:
     """Return latencies (seconds) rounded up to whole µs, none below 0; MISSING_US for NaN.
 
-    Overwrite `latencies`: arrays of this size are costly to allocate.
+    The result is in `whole`; `latencies` are overwritten.
     """
     latencies *= _US_PER_S
     latencies -= _HALF_NANOSECOND_US
     np.ceil(latencies, out=latencies)
     if not complete:
         np.nan_to_num(latencies, copy=False, nan=_NEVER_US)
-    whole = latencies.astype(np.int64)
+    np.copyto(whole, latencies, casting="unsafe")
     if whole.size and int(whole.min()) < 0:
         missing = whole == _NEVER_US
         np.maximum(whole, 0, out=whole)
@@ -239,8 +253,8 @@ def _whole_us(latencies: Floats, *, complete: bool) -> Int64s:
     return whole
 
 
-def _indices(whole_us: Int64s) -> Int64s:
-    """Return the counter of each latency; those over the range have the top counter."""
+def _indices(whole_us: Int64s, out: Int64s, doubles: Floats) -> Int64s:
+    """Return the counter of each latency in `out`; those over the range have the top counter."""
     if whole_us.size and (int(whole_us.min()) < 0 or int(whole_us.max()) > HIGHEST_US):
         whole_us = whole_us.clip(0, HIGHEST_US)
-    return unchecked_indices(whole_us)
+    return unchecked_indices(whole_us, out, doubles)

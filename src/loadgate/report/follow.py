@@ -9,7 +9,7 @@ from typing import Final
 from loadgate.errors import StoreError
 from loadgate.judge.slots import Interval
 from loadgate.measure.delta import FleetRow
-from loadgate.measure.window import Count, Window, windows_merged
+from loadgate.measure.window import Count, Series, Window, windows_merged
 from loadgate.plan.plan import Plan
 from loadgate.plan.timeline import PHASES
 from loadgate.report.running import Running
@@ -22,7 +22,7 @@ from loadgate.report.snapshot import (
     Snapshot,
     WorkerView,
 )
-from loadgate.report.states import States
+from loadgate.report.states import States, series_judged
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import Reading
@@ -48,6 +48,7 @@ class Follower:
         self._plan = plan
         self._timeline = plan.timeline
         self._steady = tuple(Interval(start, end) for start, end in self._timeline.steady)
+        self._series = frozenset({Series.RESPONSE_OK.value}).union(*map(series_judged, plan.objectives))
         self._reader: RunReader | None = None
         self._anchor: float | None = None
         self._fleet: dict[str, FleetRow] = {}
@@ -60,7 +61,7 @@ class Follower:
         """Start from an empty run."""
         self._revision = 0
         self._states = self._states.anew()
-        self._running = Running(self._steady, self._states.fold)
+        self._running = Running(self._steady, self._series, self._states.fold)
         self._totals: list[Window] = []
         self._settled: list[Window] = []
         self._settled_to = -1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,15 @@ def _marked(verdict: str, symbols: dict[str, str]) -> str:
 
 
 def _moment(text: object) -> str:
-    """Write an ISO moment to the second, in the zone it was stored in."""
+    """Write an ISO moment in UTC, to the second; one without a zone is taken as UTC."""
     if not isinstance(text, str):
         return "-"
     try:
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return clean(text)
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _ended(row: dict[str, Any]) -> str:

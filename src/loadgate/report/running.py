@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from loadgate.judge.slots import Interval
-from loadgate.measure.window import Window
+from loadgate.measure.window import Window, series_of
 
 KEPT_S: Final = 30
 """Seconds of windows that are kept apart: what may still be rewritten, and what the view asks for."""
@@ -27,8 +28,12 @@ class Running:
     the time outside of all).
     """
 
-    def __init__(self, steady: Sequence[Interval], folded: Callable[[Window], None]) -> None:
+    def __init__(
+        self, steady: Sequence[Interval], series: Collection[str], folded: Callable[[Window], None]
+    ) -> None:
+        """Keep the histograms of `series` alone; call `folded` with each window that is merged away."""
         self._steady = tuple(steady)
+        self._series = frozenset(series)
         self._folded = folded
         self._newest: dict[Key, Window] = {}
         self._totals: dict[Total, Window] = {}
@@ -41,14 +46,23 @@ class Running:
         """Windows that went into the totals so far."""
 
     def take(self, windows: Iterable[Window]) -> None:
-        """Take in new and rewritten windows; they are kept, so nothing else may change them."""
+        """Take in new and rewritten windows; their histograms are kept, so nothing else may change them."""
         for window in windows:
             if window.second >= self.horizon:
-                self._newest[(window.second, window.span, window.endpoint, window.phase)] = window
+                key = (window.second, window.span, window.endpoint, window.phase)
+                self._newest[key] = self._slim(window)
                 self.end = max(self.end, window.end)
             elif window.span == 1 or window.end > self.end - COMPACTED_S:
                 self.late += 1
         self._fold(self.end - KEPT_S)
+
+    def _slim(self, window: Window) -> Window:
+        """Return the window with the wanted histograms alone, sharing them."""
+        return replace(
+            window,
+            histograms={name: found for name, found in window.histograms.items() if name in self._series},
+            over={key: number for key, number in window.over.items() if series_of(key) in self._series},
+        )
 
     def _fold(self, horizon: int) -> None:
         """Merge the windows that begin before `horizon` into the totals."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.latency import clock_of
 from loadgate.judge.objectives import REQUEST_METRICS, evaluate
 from loadgate.judge.readings import find_probe
 from loadgate.judge.results import Grade, ObjectiveResult, spelled
@@ -155,6 +156,15 @@ class States:
             probes=scenario.probes,
             policy=scenario.verdict,
         )
+
+
+def series_judged(row: Objective) -> frozenset[str]:
+    """Return the series that a row is judged by; none for a row of counts or readings."""
+    if not row.is_latency:
+        return frozenset()
+    clock = clock_of(row)
+    outcomes = ("ok", "failed", "timeout") if row.latency_on == "all" else ("ok",)
+    return frozenset(f"{clock}.{outcome}" for outcome in outcomes)
 
 
 def _by_whole(row: Objective) -> Objective:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Collection, Sequence
+from io import TextIOWrapper
 from typing import Final, TextIO
 
 from rich.console import Console
@@ -30,7 +31,7 @@ STYLES: Final = {
 def clean(text: object) -> str:
     """Return text on one line without control characters: targets may send what moves a cursor."""
     joined = " ".join(str(text).split())
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in joined)
+    return "".join(char if char.isprintable() else "?" for char in joined)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -41,6 +42,9 @@ def is_terminal(stream: TextIO) -> bool:
 def console_for(stream: TextIO) -> Console:
     """Return a console for a stream: colours only on a terminal, and none with NO_COLOR."""
     terminal = is_terminal(stream)
+    if isinstance(stream, TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
+        # A name that this encoding cannot write must not cost the reader the rest of a verdict.
+        stream.reconfigure(errors="replace")
     return Console(
         file=stream, force_terminal=terminal, highlight=False, markup=False, emoji=False, soft_wrap=True
     )
