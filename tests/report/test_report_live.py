@@ -127,10 +127,15 @@ def test_a_terminal_is_left_as_it_was_after_a_fault(
 ) -> None:
     """The cursor is hidden while the screen is drawn, and shown again when an exception leaves the block."""
     monkeypatch.setattr(sys, "stderr", terminal)
-    with pytest.raises(KeyboardInterrupt), open_view(make_plan(), FOLDER) as view:
-        view.show(_busy())
-        view.note("something happened")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with open_view(make_plan(), FOLDER) as view:
+            view.show(_busy())
+            view.note("something happened")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     written = terminal.getvalue()
     assert "something happened" in written
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 STAGING = ROOT / "locustfiles" / "staging.py"
 
 
-def free_port() -> int:
+def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -49,7 +49,7 @@ class LocustRun:
         command = [sys.executable, "-m", "locust", "-f", str(locustfile or STAGING), "--headless"]
         if "--processes" in arguments:
             # Forked workers connect to --master-port, whatever the master binds to.
-            port = str(free_port())
+            port = str(unused_port())
             command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
         self.process = subprocess.Popen(
             [*command, "--host", self.url, "--only-summary", "--csv", "stats", *arguments],
@@ -150,3 +150,8 @@ def locust(tmp_path: Path, service: StagingService) -> Iterator[LocustRun]:
         run.process.wait()
 
 
+
+
+@pytest.fixture
+def free_port() -> int:
+    return unused_port()

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -124,12 +124,15 @@ class ControlRoom:
             if anchor is not None:
                 probes = ProbeRunner(plan, anchor, folder.watch_database, os.environ)
                 probes.start()
-            self._follow(plan, folder, generator, probes, interrupts)
+            planned_end = anchor + plan.timeline.end if anchor is not None else 0.0
+            self._follow(plan, folder, generator, probes, interrupts, planned_end)
             if not generator.wait(_MASTER_ENDS_WITHIN):
                 click.echo("the workers did not end after their master; they are ended now", err=True)
         finally:
             if probes is not None:
                 probes.stop()
+                for error in probes.errors:
+                    click.echo(f"probes: {error}", err=True)
             generator.kill()
             self._settle(folder, generator, interrupts)
 
@@ -156,15 +159,17 @@ class ControlRoom:
         generator: Generator,
         probes: ProbeRunner | None,
         interrupts: Interrupts,
+        planned_end: float,
     ) -> None:
-        follower = Follower(folder, plan)
-        with open_view(plan, folder) as view:
+        with closing(Follower(folder, plan)) as follower, open_view(plan, folder) as view:
             while not generator.ended():
                 self._pass_on(interrupts, generator, view)
                 readings = probes.latest() if probes is not None else {}
                 view.show(follower.refresh(readings))
-                if dead := generator.dead_workers():
-                    view.note(f"worker {', '.join(map(str, dead))} has ended before its master")
+                dead = generator.dead_workers()
+                # At the end workers leave before their master, as they should.
+                if dead and not interrupts.count and time.monotonic() < planned_end:
+                    view.note(f"worker {', '.join(map(str, dead))} has died")
                 self._pause(generator, interrupts)
             # What the master committed last came after the last look.
             view.show(follower.refresh(probes.latest() if probes is not None else {}))

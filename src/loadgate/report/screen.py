@@ -140,7 +140,8 @@ def _workers(snapshot: Snapshot) -> str:
 
 
 def _failures(snapshot: Snapshot) -> list[Text]:
-    return [
-        Text(f"{row.count} x {clean(row.endpoint)} {row.outcome}: {clean(row.kind)} {clean(row.message)}")
-        for row in snapshot.failures[:2]
-    ]
+    lines = []
+    for row in snapshot.failures[:2]:
+        detail = f": {clean(row.message)}" if row.message and row.message != row.kind else ""
+        lines.append(Text(f"{row.count} x {clean(row.endpoint)} {row.outcome}, {clean(row.kind)}{detail}"))
+    return lines

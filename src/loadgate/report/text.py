@@ -9,7 +9,6 @@ from io import TextIOWrapper
 from typing import Final, TextIO
 
 from rich.console import Console
-from rich.text import Text
 
 from loadgate.plan.units import format_duration, format_number
 
@@ -87,11 +86,6 @@ def wrapped(text: str, width: int | None, indent: str = "", hanging: str | None 
         break_on_hyphens=False,
     )
     return lines or [indent.rstrip()]
-
-
-def styled(text: str, style: str = "") -> Text:
-    """Return text in a style."""
-    return Text(text, style=style)
 
 
 def milliseconds(value: float | None, infinite: int = 0) -> str:

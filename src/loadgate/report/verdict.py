@@ -33,7 +33,7 @@ def print_verdict(content: dict[str, Any], path: Path) -> None:
 
 def render(content: dict[str, Any], path: Path, width: int | None, symbols: dict[str, str]) -> Iterator[Text]:
     """Give the lines of a verdict; `width` None does not break them, and empty `symbols` sets none."""
-    yield headline(content, symbols)
+    yield from headline(content, width, symbols)
     for reason in _reasons(content):
         yield from (Text(line) for line in wrapped(clean(reason), width, "  ", "    "))
     yield Text()
@@ -43,20 +43,24 @@ def render(content: dict[str, Any], path: Path, width: int | None, symbols: dict
     yield from facts(content, path, width)
 
 
-def headline(content: dict[str, Any], symbols: dict[str, str]) -> Text:
-    """Return the first line: the verdict, what was run, and whether it went as planned."""
+def headline(content: dict[str, Any], width: int | None, symbols: dict[str, str]) -> Iterator[Text]:
+    """Give the first line, or two where it is narrow: the verdict, what was run, and how it ended."""
     verdict = content["verdict"]
     mark = f"{symbols[verdict]} {verdict}" if verdict in symbols else verdict
-    line = Text(mark, style=STYLES[verdict])
-    line.append(f"  {clean(content['scenario'] or 'no scenario')}", style="bold")
-    line.append(f"  run {clean(content['run'])}", style="not bold default")
+    line = Text.assemble((mark, STYLES[verdict]), "  ", (clean(content["scenario"] or "no scenario"), "bold"))
+    about = [f"run {clean(content['run'])}"]
     if content["void"]:
-        line.append("  (void)", style="not bold default")
+        about.append("(void)")
     if content["running"]:
-        line.append("  (still running)", style="not bold default")
+        about.append("(still running)")
     elif content["ended"] != "planned":
-        line.append(f"  ({content['ended']})", style="not bold default")
-    return line
+        about.append(f"({content['ended']})")
+    rest = "  ".join(about)
+    if width is None or len(line) + 2 + len(rest) <= width:
+        yield line.append(f"  {rest}")
+        return
+    yield line
+    yield from (Text(part) for part in wrapped(rest, width, "  "))
 
 
 def _reasons(content: dict[str, Any]) -> Iterator[str]:

@@ -82,11 +82,11 @@ def _details(row: dict[str, Any]) -> Iterator[str]:
         yield clean(row["reason"])
         if row["worst_window"]:
             yield _worst(row)
-    if row["time_in_violation"]:
-        past = format_duration(row["time_in_violation"])
-        longest = format_duration(row["longest_breach"])
+    if row["time_in_violation"] and row["verdict"] != "FAIL":
+        past, longest = format_duration(row["time_in_violation"]), format_duration(row["longest_breach"])
         limit = "the alert threshold" if row["alert"] else "the target"
-        yield f"past {limit} for {past} in all, {longest} on end; {format_duration(row['for'])} fail the row"
+        lasting = format_duration(row["for"])
+        yield f"past {limit} for {past} in its windows, {longest} on end; {lasting} on end would fail the row"
     for note in row["notes"]:
         yield f"note: {clean(note)}"
 

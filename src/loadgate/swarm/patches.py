@@ -173,8 +173,7 @@ def _own_the_termination_signal() -> None:
 def end_on_signals(first: Callable[[int], None], second: Callable[[], None]) -> None:
     """Call `first(signal)` on the first SIGINT or SIGTERM, and `second()` on each later one.
 
-    Both run in a greenlet of their own, so they may wait; a KeyboardInterrupt that they raise ends
-    the main greenlet. Python's own handler would raise it inside whatever user happens to run,
+    Both run in a greenlet of their own, so they may wait. Python's own handler would raise it inside whatever user happens to run,
     whose request would be lost from the books.
     """
     received: list[int] = []
@@ -189,6 +188,11 @@ def end_on_signals(first: Callable[[int], None], second: Callable[[], None]) -> 
     install = _originals.get("signal_handler", gevent.signal_handler)
     for number in (signal.SIGINT, signal.SIGTERM):
         install(number, handle, number)
+
+
+def interrupt_main() -> None:
+    """Raise KeyboardInterrupt in the main greenlet, where Locust expects it."""
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 def prune_seconds(of: stats.RequestStats, now: float, keep: float = 120.0) -> None:

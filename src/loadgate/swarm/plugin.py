@@ -222,12 +222,13 @@ def _end_gracefully(roles: Roles, runner: Any) -> None:
     if roles.master is not None:
         roles.master.interrupted()
     if isinstance(runner, WorkerRunner) or runner.state in (STATE_INIT, STATE_STOPPED):
-        raise KeyboardInterrupt
+        patches.interrupt_main()
+        return
     runner.quit()
     options = roles.environment.parsed_options
     if options is None or not options.headless:
         # Without a web UI, the main greenlet has just ended by itself, and writes its reports.
-        raise KeyboardInterrupt
+        patches.interrupt_main()
 
 
 def _end_load(environment: Any, **_: Any) -> None:
