@@ -92,7 +92,7 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with _nginx(nginx, folder, cores[0]) as url:
+        with nginx_on(nginx, folder, cores[0]) as url:
             rounds: dict[str, list[Round]] = {"FastHttpUser": [], "LoadUser": []}
             for _ in range(options.rounds):
                 for label, text in (("FastHttpUser", STOCK_FILE), ("LoadUser", LOADGATE_FILE)):
@@ -180,11 +180,17 @@ def _round(per_second: dict[str, int], samples: list[tuple[float, float]]) -> Ro
     return Round(requests / float(cpu[1] - cpu[0]), requests / (end - start))
 
 
-@contextmanager
-def _nginx(program: str, folder: Path, core: int) -> Iterator[str]:
+def unused_port() -> int:
+    """Return a port of loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def nginx_on(program: str, folder: Path, core: int) -> Iterator[str]:
+    """Run nginx on one core; give its address."""
+    port = unused_port()
     conf = folder / "nginx.conf"
     conf.write_text(NGINX.format(folder=folder, port=port, answer=json.dumps(ANSWER)), encoding="utf-8")
     server = subprocess.Popen(["taskset", "-c", str(core), program, "-p", str(folder), "-c", str(conf)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,7 @@ from loadgate.measure.failures import FailureLog
 from loadgate.measure.filling import Segment, fill, segments_of
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Floats
-from loadgate.measure.records import EARLIEST_S, LONGEST_S, Batch, Intake
+from loadgate.measure.records import EARLIEST_S, FIELDS, LONGEST_S, Batch, Intake
 from loadgate.measure.window import Count, Window
 
 OVERFLOW_ENDPOINT = "(overflow)"
@@ -156,15 +156,26 @@ class Recorder:
 
     def flush(self) -> None:
         """Move all that was appended into the open windows; does nothing before `start`."""
+        for _ in self.flush_in_parts():
+            pass
+
+    def flush_in_parts(self, at_least: int = 1) -> Iterator[None]:
+        """Flush channel by channel, and yield between them so that the caller can let others run.
+
+        Channels with fewer than `at_least` requests to take in are passed over.
+        """
         if self._anchor is None:
             return
         for channel in tuple(self._channels.values()):
+            if len(channel.records) < (at_least - 1) * FIELDS:
+                continue
             if channel.arrivals:
                 self._flush_arrivals(channel, self._anchor)
             if channel.records:
                 self._flush_records(channel, self._anchor)
             if channel.unsent:
                 self._flush_unsent(channel, self._anchor)
+            yield
 
     def drain(self, until: float | None) -> list[Window]:
         """Flush, and return the windows of all seconds before floor(`until`) (run time); all for None.

@@ -8,6 +8,7 @@ signal that wakes the event loop.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from loadgate.store.writer import Event, RunWriter
 
 _COMMIT_EVERY = 0.25
 """Seconds between two commits at the least, so that many workers share one."""
+_SWITCH_EVERY = 0.0005
+"""Seconds after which the writing thread lets the event loop have the interpreter (Python's default, 5 ms,
+would make arrivals of a standalone run that late)."""
 _RETRY_AFTER = 1.0
 """Seconds to wait after a failed commit; what it held stays in memory."""
 
@@ -67,6 +71,7 @@ class Keeper:
         self._wake.start(self._collect)
         self._sleep = monkey.get_original("time", "sleep")
         self._closed = False
+        sys.setswitchinterval(_SWITCH_EVERY)
         monkey.get_original("_thread", "start_new_thread")(self._work, ())
 
     def put(self, delta: Delta) -> None:

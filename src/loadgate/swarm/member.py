@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -21,13 +22,15 @@ from loadgate.plan.scenario import Http
 from loadgate.plan.timeline import PHASES, Timeline
 from loadgate.swarm import messages
 from loadgate.swarm.clock import ClockSync
-from loadgate.swarm.feed import feed_failures, feed_windows
+from loadgate.swarm.feed import Feed, feed_failures
 from loadgate.swarm.fleet import FleetMeter
 from loadgate.swarm.thresholds import thresholds_of
 from loadgate.traffic.engine import ENGINE_ATTRIBUTE, Engine, Place
 from loadgate.traffic.http.settings import ClientSettings
 from loadgate.traffic.user import LoadUser
 
+_FLUSH_EVERY, _FLUSH_FROM = 0.1, 1000
+"""Between two deltas, endpoints with this many requests to take in are looked at this often (seconds)."""
 _CLOSE_AFTER = 0.05
 """Seconds after the end of a second at which its windows are shipped."""
 _LAST_ACKS_WITHIN = 5.0
@@ -48,6 +51,7 @@ class Member:
         self.stock = Recorder()
         self.clock = ClockSync(self._send, same_clock=start.boot_id == messages.boot_id())
         self.engine: Engine | None = None
+        self._feed = Feed()
         self._wall = start.wall or 0.0
         self._meter: FleetMeter | None = None
         self._reporter: gevent.Greenlet | None = None
@@ -97,6 +101,7 @@ class Member:
         self._ship(final=True)
         if self._meter is not None:
             self._meter.close()
+            gc.unfreeze()
         deadline = time.monotonic() + _LAST_ACKS_WITHIN
         while wait and self._unacknowledged and time.monotonic() < deadline:
             gevent.sleep(0.01)
@@ -135,6 +140,9 @@ class Member:
         for recorder in (self.recorder, self.stock):
             recorder.start(local, timeline.phases_of, PHASES, thresholds)
         self._wall = wall
+        # What exists by now lives as long as the run: collections need not look at it again.
+        gc.collect()
+        gc.freeze()
         self._meter = FleetMeter(self.start.worker)
         self.engine.begin(local)
         self._reporter = gevent.spawn(self._report, local)
@@ -143,9 +151,18 @@ class Member:
         while True:
             now = time.monotonic() - anchor
             # Just after a second has ended, so that a window is shipped once and whole.
-            next_second = max(int(now - _CLOSE_AFTER) + 1, 1)
-            gevent.sleep(max(next_second + _CLOSE_AFTER - now, 0.001))
+            next_second = max(int(now - _CLOSE_AFTER) + 1, 1) + _CLOSE_AFTER
+            while (left := anchor + next_second - time.monotonic()) > 0:
+                gevent.sleep(min(left, _FLUSH_EVERY))
+                self._flush(_FLUSH_FROM)
+            self._flush(1)
             self._ship(final=False)
+
+    def _flush(self, at_least: int) -> None:
+        """Turn records into windows a piece at a time, so that no arrival waits long for its turn."""
+        for recorder in (self.recorder, self.stock):
+            for _ in recorder.flush_in_parts(at_least):
+                gevent.sleep(0)
 
     def _ship(self, *, final: bool) -> None:
         if self.engine is None or self.engine.anchor is None or self._meter is None:
@@ -157,7 +174,10 @@ class Member:
         own, own_failures = self.recorder.drain(until), self.recorder.failures()
         stock, stock_failures = self.stock.drain(until), self.stock.failures()
         methods = self.engine.methods()
-        feed_windows(self.environment.stats, own, methods, self._wall)
+        for window in own:
+            self._feed.window(self.environment.stats, window, methods, self._wall)
+            if not final:
+                gevent.sleep(0)
         feed_failures(self.environment.stats, own_failures, methods, self._wall)
         rows = self._meter.rows(now, self.engine, (self.recorder, self.stock))
         self._send_delta(own + stock, own_failures + stock_failures, rows, final=final)

@@ -173,8 +173,8 @@ def _own_the_termination_signal() -> None:
 def end_on_signals(first: Callable[[int], None], second: Callable[[], None]) -> None:
     """Call `first(signal)` on the first SIGINT or SIGTERM, and `second()` on each later one.
 
-    Both run in a greenlet of their own, so they may wait. Python's own handler would raise it inside whatever user happens to run,
-    whose request would be lost from the books.
+    Both run in a greenlet of their own, so they may wait. Python's own handler would raise
+    KeyboardInterrupt inside whatever user happens to run, whose request would be lost from the books.
     """
     received: list[int] = []
 
