@@ -14,9 +14,8 @@ import httpx
 import orjson
 import psutil
 import pytest
-from click.testing import CliRunner
 
-from loadgate.cli.staging import staging
+from loadgate.cli.main import run_cli
 from loadgate.errors import UsageError
 from loadgate.staging.server import StagingError, StagingService
 from loadgate.staging.vitals import Leak, burn
@@ -83,24 +82,26 @@ def test_it_ends_with_its_parent():
 
 
 @pytest.mark.system
-def test_a_port_in_use_is_refused_with_a_hint():
+def test_a_port_in_use_is_refused_with_a_hint(capsys: pytest.CaptureFixture[str]):
     """As UsageError through the library, as exit 2 through the command."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} on 127.0.0.1 is in use"):
             StagingService(port=port).start()
-        result = CliRunner().invoke(staging, ["serve", "--port", str(port)])
-    assert result.exit_code == 2
-    assert f"port {port} on 127.0.0.1 is in use" in result.stderr
-    assert "--port" in result.stderr
+        code = run_cli(["staging", "serve", "--port", str(port)])
+    told = capsys.readouterr().err
+    assert code == 2
+    assert f"port {port} on 127.0.0.1 is in use" in told
+    assert "--port" in told
 
 
-def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_extra_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     """Exit 2 and the exact command."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    result = CliRunner().invoke(staging, ["serve", "--port", "0"])
-    assert result.exit_code == 2
-    assert "pip install 'loadgate[staging]'" in result.stderr
+    assert run_cli(["staging", "serve", "--port", "0"]) == 2
+    assert "pip install 'loadgate[staging]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -112,11 +113,12 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch)
         (["--host", "256.1.1.1"], "cannot listen on 256.1.1.1"),
     ],
 )
-def test_a_wrong_start_exits_2_and_says_why(arguments: list[str], message: str):
+def test_a_wrong_start_exits_2_and_says_why(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
     """Before anything listens."""
-    result = CliRunner().invoke(staging, ["serve", "--port", "0", *arguments])
-    assert result.exit_code == 2
-    assert message in result.stderr
+    assert run_cli(["staging", "serve", "--port", "0", *arguments]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_importing_the_command_does_not_import_the_server():

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from loadgate.errors import LoadgateError
 from loadgate.plan.units import format_duration, parse_duration
 from loadgate.staging.settings import Settings
 
@@ -127,8 +126,7 @@ def staging() -> None:
     "wrong_length, hang, drip, cache_off, leak, cpu, shutdown.",
 )
 @click.option("--exit-with-parent", is_flag=True, help="Stop when the process that started this one ends.")
-@click.pass_context
-def serve(ctx: click.Context, /, **options: Any) -> None:
+def serve(**options: Any) -> None:
     """Serve until SIGINT or SIGTERM; print one JSON line when listening.
 
     Faults and switches can be changed while it runs: see /_staging/faults and /_staging/settings,
@@ -137,10 +135,4 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     from loadgate.staging.runner import serve as serve_until_stopped
 
     options["faults"] = tuple(options["faults"])
-    try:
-        serve_until_stopped(Settings(**options))
-    except LoadgateError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(error.hint, err=True)
-        ctx.exit(int(error.exit_code))
+    serve_until_stopped(Settings(**options))
