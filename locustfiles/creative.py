@@ -6,8 +6,7 @@ from typing import Any
 from zlib import crc32
 
 from checks import valid_creative
-from loadgate import LoadUser, Post, Request, request
-from loadgate.traffic.corpus import Corpus
+from loadgate import Corpus, LoadUser, Post, Request, request
 
 STYLES = ("balanced", "bold", "conservative")
 DOMAINS = ("music", "cooking", "architecture", "biology", "sport", "travel", "craft")

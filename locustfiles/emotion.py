@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from checks import valid_emotion
-from loadgate import LoadUser, Post, Request, request
-from loadgate.traffic.corpus import Corpus
+from loadgate import Corpus, LoadUser, Post, Request, request
 
 
 class EmotionUser(LoadUser):

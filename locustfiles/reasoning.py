@@ -7,8 +7,7 @@ from typing import Any
 from zlib import crc32
 
 from checks import valid_reasoning
-from loadgate import LoadUser, Post, Request, request
-from loadgate.traffic.corpus import Corpus
+from loadgate import Corpus, LoadUser, Post, Request, request
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 MOST_PREMISES = 4

@@ -1,4 +1,4 @@
-# ruff: noqa: D102  (the doubles have the methods of what they stand for)
+
 """The HTTP protocol on a simulated loop: framing, order, bounds and timeouts, without any socket."""
 
 from __future__ import annotations

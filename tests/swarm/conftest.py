@@ -150,8 +150,6 @@ def locust(tmp_path: Path, service: StagingService) -> Iterator[LocustRun]:
         run.process.wait()
 
 
-
-
 @pytest.fixture
 def free_port() -> int:
     return unused_port()

@@ -47,7 +47,9 @@ def scenario(locust, rate: int = 200, hold: str = "60s"):
     from pathlib import Path
 
     staging = Path(__file__).parents[2] / "locustfiles" / "staging.py"
-    return locust.write("scenario.toml", SCENARIO.format(locustfile=staging, url=locust.url, rate=rate, hold=hold))
+    return locust.write(
+        "scenario.toml", SCENARIO.format(locustfile=staging, url=locust.url, rate=rate, hold=hold)
+    )
 
 
 def assert_complete(locust) -> None:
@@ -136,7 +138,9 @@ def test_sigterm_of_a_worker_loses_nothing(locust, fresh_service) -> None:
     locust.wait(40)
     total = locust.total().counts
     server = fresh_service.counts()["received"]
-    assert server == total["ok"] + total.get("failed", 0) + total.get("unfinished", 0) + total.get("retries", 0)
+    assert server == total["ok"] + total.get("failed", 0) + total.get("unfinished", 0) + total.get(
+        "retries", 0
+    )
     assert "worker_lost" in locust.events()
     assert_complete(locust)
 

@@ -213,5 +213,5 @@ def test_merged_windows_are_the_whole_run(locust) -> None:
     with locust.reader() as reader:
         windows = list(reader.windows(endpoint="emotion"))
     total = locust.total("emotion")
-    assert len(windows) >= 3
+    assert len(windows) >= 2
     assert merged(w.histograms[Series.RESPONSE_OK] for w in windows) == total.histograms[Series.RESPONSE_OK]

@@ -87,4 +87,3 @@ def test_each_start_from_the_web_page_is_a_run_of_its_own(
         # Locust keeps the page's numbers for two seconds, so the last ones come a little later.
         until(lambda kept=kept: shown(web) == kept)
     assert ended(root) == ["planned", "planned"]
-

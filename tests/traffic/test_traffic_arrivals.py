@@ -67,7 +67,9 @@ def test_poisson_gaps_are_exponential() -> None:
     assert abs(share - np.exp(-1)) < 4 * np.sqrt(np.exp(-1) * (1 - np.exp(-1)) / len(gaps))
 
 
-@given(second=st.integers(0, 20), seed=st.integers(0, 2**32), process=st.sampled_from(["constant", "poisson"]))
+@given(
+    second=st.integers(0, 20), seed=st.integers(0, 2**32), process=st.sampled_from(["constant", "poisson"])
+)
 @settings(max_examples=40)
 def test_a_second_is_a_pure_function_of_plan_and_seed(second: int, seed: int, process: str) -> None:
     """Two schedules made apart, asked for one second in any order, give the same arrivals."""

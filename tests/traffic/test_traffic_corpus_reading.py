@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from loadgate.errors import UsageError
-from loadgate.traffic.corpus import PROBLEMS_SHOWN, Corpus, Text, read
+from loadgate.traffic.corpus import Corpus
+from loadgate.traffic.corpus_file import PROBLEMS_SHOWN, Text, read
 
 
 def texts_of(tmp_path: Path, name: str, content: str | bytes, field: str = "text") -> list[str]:

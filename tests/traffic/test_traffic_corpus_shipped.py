@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from loadgate.traffic.corpus import Text, read
+from loadgate.traffic.corpus_file import Text, read
 
 LOCUSTFILES = Path(__file__).resolve().parents[2] / "locustfiles"
 CORPORA = ("emotion", "creative", "reasoning")

@@ -92,7 +92,9 @@ def response(status: int) -> Response:
     return answer
 
 
-@pytest.mark.parametrize(("status", "failure"), [(200, None), (304, None), (400, "HTTP 400"), (503, "HTTP 503")])
+@pytest.mark.parametrize(
+    ("status", "failure"), [(200, None), (304, None), (400, "HTTP 400"), (503, "HTTP 503")]
+)
 def test_without_a_check_a_status_below_400_is_good(status: int, failure: str | None) -> None:
     """The status alone decides where no check does."""
     assert judge_answer(None, response(status)) == failure

@@ -11,7 +11,7 @@ from loadgate.traffic.pacer import Pacer
 
 if TYPE_CHECKING:
     from loadgate.traffic.arrivals import ArrivalSchedule
-    from loadgate.traffic.engine import Job
+    from loadgate.traffic.job import Job
     from loadgate.traffic.pool import Pool
 
 _QUIET_GAP = 0.002

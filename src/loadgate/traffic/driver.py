@@ -21,8 +21,9 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST
 
 from loadgate.errors import UsageError
 from loadgate.traffic.activation import next_active
-from loadgate.traffic.engine import Engine, Job, draws_repeat
+from loadgate.traffic.engine import Engine
 from loadgate.traffic.http.client import HttpClient
+from loadgate.traffic.job import Job, draws_repeat
 from loadgate.traffic.tasks import Check, judge_answer
 from loadgate.traffic.values import Request, Response
 

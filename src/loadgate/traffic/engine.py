@@ -7,7 +7,7 @@ users find it through their Locust environment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ import numpy as np
 
 from loadgate.errors import UsageError
 from loadgate.traffic.arrivals import SLOTS, ArrivalSchedule, Trace
-from loadgate.traffic.corpus import Corpus
 from loadgate.traffic.dispatcher import Dispatcher
 from loadgate.traffic.http.settings import ClientSettings
+from loadgate.traffic.job import Job, corpora_of
 from loadgate.traffic.pool import Pool
 from loadgate.traffic.tasks import Kind, kinds_of
 
@@ -31,23 +31,6 @@ ENGINE_ATTRIBUTE = "loadgate_engine"
 """Where the engine of the current run hangs on a Locust environment."""
 _DRAIN_POLL = 0.01
 """Seconds between two looks at whether every user has finished."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """Bind a kind to one run: its endpoint's recording calls, looked up once.
-
-    `arrive(due)` counts an arrival, `done(record)` takes one finished request; both are the
-    recorder's own list methods. `corpora` are the payload corpora its class draws from.
-    """
-
-    kind: Kind
-    function: Callable[[Any], Any]
-    is_flow: bool
-    arrive: Callable[[float], None]
-    done: Callable[[tuple[float, ...]], None]
-    corpora: tuple[Corpus, ...]
-    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +73,7 @@ class Engine:
         seed = self.plan.scenario.traffic.seed if self.plan else 1
         mix = self.plan.scenario.traffic.mix if self.plan else None
         bound: set[int] = set()
-        for corpus in (c for cls in self.user_classes for c in _corpora_of(cls)):
+        for corpus in (c for cls in self.user_classes for c in corpora_of(cls)):
             if id(corpus) not in bound:
                 bound.add(id(corpus))
                 corpus.bind(seed, self.place.index, self.place.run)
@@ -112,7 +95,7 @@ class Engine:
             is_flow=kind.is_flow,
             arrive=channel.due,
             done=channel.done,
-            corpora=_corpora_of(kind.user_class),
+            corpora=corpora_of(kind.user_class),
         )
         self._bound.append(job)
         return job
@@ -225,22 +208,3 @@ def engine_of(environment: Any) -> Engine:
         )
     assert isinstance(engine, Engine)
     return engine
-
-
-def draws_repeat(corpora: Sequence[Corpus]) -> bool:
-    """Tell whether every text drawn since the last call was drawn before (False when none was)."""
-    if len(corpora) == 1:
-        return corpora[0].take_repeats() is True
-    taken = [corpus.take_repeats() for corpus in corpora]
-    return True in taken and False not in taken
-
-
-def _corpora_of(user_class: type[Any]) -> tuple[Corpus, ...]:
-    found: dict[str, Corpus] = {}
-    for cls in reversed(user_class.__mro__):
-        found.update(_declared(vars(cls).items()))
-    return tuple(found.values())
-
-
-def _declared(items: Iterable[tuple[str, Any]]) -> dict[str, Corpus]:
-    return {name: value for name, value in items if isinstance(value, Corpus)}

@@ -14,13 +14,12 @@ from gevent import GreenletExit
 
 from loadgate.errors import UsageError
 from loadgate.traffic import values
-from loadgate.traffic.engine import draws_repeat
+from loadgate.traffic.job import Job, draws_repeat
 from loadgate.traffic.tasks import Check, Kind
 from loadgate.traffic.values import Request, Response
 
 if TYPE_CHECKING:
     from loadgate.traffic.driver import Driver
-    from loadgate.traffic.engine import Job
 
 
 class FlowClient:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from loadgate.traffic.engine import Job
+    from loadgate.traffic.job import Job
 
 
 class Parked(Protocol):
