@@ -186,3 +186,53 @@ def test_a_hanging_target_ends_in_timeouts_and_unsent_arrivals(locust, fresh_ser
     assert counts["unsent_pool"] > 0
     assert locust.total().imbalance == 0
     assert locust.value("ended") == "planned"
+
+
+CLOSED = """
+name       = "closed"
+locustfile = "{locustfile}"
+host       = "{url}"
+
+[traffic]
+model = "closed"
+wait  = "100ms"
+mix   = {{ emotion = 1 }}
+
+[[traffic.stages]]
+users = 2
+hold  = "2s"
+
+[[traffic.stages]]
+users = 6
+hold  = "2s"
+"""
+
+
+def test_a_closed_plan_follows_its_stages(locust) -> None:
+    """Two users, then six, each pausing 100 ms: at most 20, then 60 requests a second, and then an end."""
+    from pathlib import Path
+
+    staging = Path(__file__).parents[2] / "locustfiles" / "staging.py"
+    path = locust.write("scenario.toml", CLOSED.format(locustfile=staging, url=locust.url))
+    locust.run("-u", "6", "-r", "6", "--scenario", str(path))
+    assert locust.value("ended") == "planned"
+    with locust.reader() as reader:
+        rates = [reader.total(start=s, end=s + 1).counts.get("ok", 0) for s in range(4)]
+    assert max(rates[:2]) <= 22
+    assert 22 < max(rates[2:]) <= 66
+    assert_complete(locust)
+
+
+def test_a_recorded_trace_is_played_as_it_is(locust) -> None:
+    """Three recorded arrivals with their endpoints are exactly what is sent, and the run ends after them."""
+    path = scenario(locust)
+    locust.write("trace.csv", "0.5,emotion\n0.75,creative\n1.5,emotion\n")
+    text = path.read_text()
+    stages = text[text.index("[[traffic.stages]]") : text.index("[http]")]
+    text = text.replace(stages, "").replace('model = "open"', 'arrivals = "trace"\ntrace = "trace.csv"')
+    path.write_text(text)
+    locust.run("-u", "5", "-r", "5", "--scenario", str(path))
+    counts = {name: locust.total(name).counts.get("ok", 0) for name in ("emotion", "creative")}
+    assert counts == {"emotion": 2, "creative": 1}
+    assert locust.total().counts["arrivals"] == 3
+    assert locust.value("ended") == "planned"

@@ -173,6 +173,7 @@ def test_user_code_that_raises_is_a_counted_failure_and_stops_no_user(locust) ->
     assert puzzled["failed"] == puzzled["arrivals"] > 1
     with locust.reader() as reader:
         kinds = {f.endpoint: f.kind for f in reader.failures()}
+    assert locust.returncode == 1, "failures are Locust's own exit code 1"
     assert kinds["broken"] == "the user code raised RuntimeError"
     assert kinds["puzzled"] == "the check raised KeyError"
 
