@@ -21,6 +21,7 @@ SLOW = """
 
 
 def assert_books_balance(running) -> None:
+    """Hold the arrivals of every endpoint against how they ended."""
     with RunReader(running.folder_of_run().database) as reader:
         assert reader.total().counts["ok"] >= 30
         for endpoint in reader.endpoints():
@@ -66,7 +67,7 @@ def test_a_signal_during_the_checks_leaves_nothing(loadgate, service, number) ->
     locustfile = loadgate.write("slow.py", SLOW)
     running = loadgate.start("run", loadgate.scenario(service.url, locustfile=locustfile))
     command = psutil.Process(running.process.pid)
-    running.until(lambda: command.children(), "the check of the locustfile")
+    running.until(command.children, "the check of the locustfile")
     running.process.send_signal(number)
     running.wait(10).expect(130, out="", err="interrupted")
     assert not running.results.exists()
@@ -78,7 +79,7 @@ def test_ctrl_c_at_a_terminal_during_the_checks_is_an_interrupt_too(loadgate, se
     locustfile = loadgate.write("slow.py", SLOW)
     running = loadgate.start("run", loadgate.scenario(service.url, locustfile=locustfile))
     command = psutil.Process(running.process.pid)
-    running.until(lambda: command.children(), "the check of the locustfile")
+    running.until(command.children, "the check of the locustfile")
     os.killpg(running.process.pid, signal.SIGINT)
     running.wait(10).expect(130, out="", err="interrupted")
 

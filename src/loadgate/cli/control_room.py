@@ -21,7 +21,7 @@ import click
 
 from loadgate.cli.preflight import check_locustfile
 from loadgate.cli.runs import show_verdict
-from loadgate.errors import GeneratorError, LoadgateError
+from loadgate.errors import GeneratorError, LoadgateError, StoreError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.evidence import gather
 from loadgate.judge.verdict import judge, write
@@ -37,8 +37,10 @@ from loadgate.watch.runner import ProbeRunner
 _LOOK_EVERY = 0.5
 _ANCHOR_WITHIN = 90.0
 """Seconds in which the run's clock must have started."""
-_MASTER_ENDS_WITHIN = 20.0
+_WORKERS_END_WITHIN = 20.0
 """Seconds that workers get to end after their master."""
+_MASTER_LEAVES_WITHIN = 5.0
+"""Seconds that the master gets to leave after its last commit, which says how the run ended."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class ControlRoom:
             folder = create_run(root, plan.scenario.name, datetime.now(UTC))
             folder.plan.write_bytes(plan.to_json())
             self._load(plan, folder, interrupts)
-            return self._judge(folder, interrupts)
+            self._tell_fault(folder)
+            return self._judge(folder)
 
     def _plan(self) -> Plan:
         overrides = list(self.request.overrides)
@@ -121,12 +124,14 @@ class ControlRoom:
         probes: ProbeRunner | None = None
         try:
             anchor = self._wait_for_anchor(generator, folder, interrupts)
-            if anchor is not None:
-                probes = ProbeRunner(plan, anchor, folder.watch_database, os.environ)
-                probes.start()
-            planned_end = anchor + plan.timeline.end if anchor is not None else 0.0
-            self._follow(plan, folder, generator, probes, interrupts, planned_end)
-            if not generator.wait(_MASTER_ENDS_WITHIN):
+            if anchor is None:
+                # Nothing was measured, so nothing is worth waiting for.
+                return
+            probes = ProbeRunner(plan, anchor, folder.watch_database, os.environ)
+            probes.start()
+            self._follow(plan, folder, generator, probes, interrupts, anchor + plan.timeline.end)
+            # What a worker still holds after its master died can be stored by nobody.
+            if _how_it_ended(folder) is not None and not generator.wait(_WORKERS_END_WITHIN):
                 click.echo("the workers did not end after their master; they are ended now", err=True)
         finally:
             if probes is not None:
@@ -157,22 +162,27 @@ class ControlRoom:
         plan: Plan,
         folder: RunFolder,
         generator: Generator,
-        probes: ProbeRunner | None,
+        probes: ProbeRunner,
         interrupts: Interrupts,
         planned_end: float,
     ) -> None:
+        over_since: float | None = None
         with closing(Follower(folder, plan)) as follower, open_view(plan, folder) as view:
             while not generator.ended():
                 self._pass_on(interrupts, generator, view)
-                readings = probes.latest() if probes is not None else {}
-                view.show(follower.refresh(readings))
+                view.show(follower.refresh(probes.latest()))
                 dead = generator.dead_workers()
                 # At the end workers leave before their master, as they should.
                 if dead and not interrupts.count and time.monotonic() < planned_end:
                     view.note(f"worker {', '.join(map(str, dead))} has died")
+                if over_since is None and _how_it_ended(folder) is not None:
+                    over_since = time.monotonic()
+                if over_since is not None and time.monotonic() > over_since + _MASTER_LEAVES_WITHIN:
+                    view.note("the run is over and its master did not leave; it is ended now")
+                    generator.kill()
                 self._pause(generator, interrupts)
             # What the master committed last came after the last look.
-            view.show(follower.refresh(probes.latest() if probes is not None else {}))
+            view.show(follower.refresh(probes.latest()))
 
     def _pause(self, generator: Generator, interrupts: Interrupts) -> None:
         until = time.monotonic() + _LOOK_EVERY
@@ -191,10 +201,9 @@ class ControlRoom:
 
     def _settle(self, folder: RunFolder, generator: Generator, interrupts: Interrupts) -> None:
         """Write down how the run ended where its master could not."""
+        if _how_it_ended(folder) is not None:
+            return
         with suppress(LoadgateError):
-            with RunReader(folder.database) as reader:
-                if reader.value("ended", None) is not None:
-                    return
             ended = "interrupted" if interrupts.count else "died"
             writer = open_writer(folder.database)
             try:
@@ -204,8 +213,27 @@ class ControlRoom:
         if not interrupts.count:
             click.echo(f"the generator died; it said last:\n{generator.tail()}", err=True)
 
-    def _judge(self, folder: RunFolder, interrupts: Interrupts) -> int:
+    def _judge(self, folder: RunFolder) -> int:
         verdict = judge(gather(folder), strict=self.request.strict, now=datetime.now(UTC))
         path = write(folder, verdict)
         show_verdict(verdict.to_dict(), path, as_json=self.request.as_json)
-        return ExitCode.INTERRUPTED if interrupts.count else int(verdict.exit_code)
+        return int(verdict.exit_code)
+
+    def _tell_fault(self, folder: RunFolder) -> None:
+        """Say why the master ended the run; GeneratorError with its exit code when the load never began."""
+        with suppress(StoreError), RunReader(folder.database) as reader:
+            fault, began = reader.value("fault", None), reader.value("anchor", None) is not None
+            if fault and began:
+                click.echo(f"the run could not go on: {fault}", err=True)
+            elif fault:
+                error = GeneratorError(fault, hint=reader.value("fault_hint", "") or f"see {folder.logs}")
+                error.exit_code = ExitCode(reader.value("fault_exit_code", int(ExitCode.INTERNAL)))
+                raise error
+
+
+def _how_it_ended(folder: RunFolder) -> str | None:
+    """Return how the run ended as its master wrote it down; None while it has not, or cannot be read."""
+    with suppress(LoadgateError), RunReader(folder.database) as reader:
+        ended: str | None = reader.value("ended", None)
+        return ended
+    return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from loadgate.cli.control_room import ControlRoom, Request
 from loadgate.cli.options import json_option, results_option, set_option, strict_option
 from loadgate.cli.templates import templates
+from loadgate.errors import UsageError
 
 
 @click.command()
@@ -22,7 +25,7 @@ def demo(scenario: str, overrides: tuple[str, ...], results: str | None, strict:
     """
     from loadgate.staging.server import StagingService
 
-    path = templates() / "scenarios" / f"{scenario}.toml"
+    path = _shipped(scenario)
     with StagingService() as service:
         click.echo(f"reference staging service: {service.url} (pid {service.pid})", err=True)
         request = Request(
@@ -34,3 +37,12 @@ def demo(scenario: str, overrides: tuple[str, ...], results: str | None, strict:
             as_json=as_json,
         )
         return ControlRoom(request).run()
+
+
+def _shipped(name: str) -> Path:
+    """Find a shipped scenario by its name."""
+    known = {path.stem: path for path in sorted((templates() / "scenarios").glob("*.toml"))}
+    if name not in known:
+        hint = f"one of: {', '.join(known)}; your own run with `loadgate run SCENARIO`"
+        raise UsageError(f"no scenario named {name!r} is shipped", hint=hint)
+    return known[name]

@@ -25,7 +25,7 @@ COMMANDS = {
     "validate": "loadgate.cli.plans:validate",
     "verdict": "loadgate.cli.runs:verdict",
 }
-"""Where each command lives; a command is imported when it is used, so that `--help` is fast."""
+"""Where each command lives; it is imported at its use, so that no command waits for another's imports."""
 
 
 class LazyGroup(click.Group):
@@ -76,6 +76,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
     try:
         code: Any = cli.main(args=arguments, prog_name="loadgate", standalone_mode=False)
     except click.exceptions.Abort:
+        # What click makes of a KeyboardInterrupt.
+        click.echo("loadgate: interrupted", err=True)
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -83,9 +85,6 @@ def run_cli(arguments: list[str] | None = None) -> int:
     except LoadgateError as error:
         tell(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        click.echo("loadgate: interrupted", err=True)
-        return ExitCode.INTERRUPTED
     except Exception:  # noqa: BLE001 - the last line of defence: a fault of Loadgate's own
         traceback.print_exc()
         click.echo("loadgate: this is a fault in Loadgate itself; please report the lines above", err=True)

@@ -40,10 +40,12 @@ def runs(ctx: click.Context, results: str | None, as_json: bool) -> None:
 
 @runs.command("prune")
 @click.option("--keep", type=click.IntRange(0), required=True, help="How many of the newest runs stay.")
+@results_option
 @click.pass_obj
-def prune_command(root: Path, keep: int) -> None:
+def prune_command(root: Path, keep: int, results: str | None) -> None:
     """Remove all but the newest runs. A run that is still being written stays."""
-    for run in prune(root, keep):
+    # The option may stand before "prune" as well, where the group has read it.
+    for run in prune(results_root(results, None) if results else root, keep):
         click.echo(run.id)
 
 

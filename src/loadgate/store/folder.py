@@ -160,8 +160,12 @@ def list_runs(root: Path) -> list[RunFolder]:
     `latest` mean an older run without a word.
     """
     with told_as_store_errors("list", root):
-        if not root.is_dir():
+        if not root.exists():
             return []
+        if not root.is_dir():
+            raise StoreError(
+                f"{root} is not a folder", hint="name the folder that holds the runs with --results"
+            )
         runs = [RunFolder(entry) for entry in root.iterdir() if _looks_like_run(entry)]
         starts = {run: _started(run) for run in runs}
     return sorted(runs, key=lambda run: (starts[run], _collision(run.id), run.id))

@@ -58,13 +58,16 @@ class FleetMeter:
         self._at = time.monotonic()
         self._second = -1
 
-    def rows(self, now: float, engine: Engine, recorders: tuple[Recorder, ...]) -> list[FleetRow]:
+    def rows(
+        self, now: float, engine: Engine, recorders: tuple[Recorder, ...], *, final: bool = False
+    ) -> list[FleetRow]:
         """Return a row for the second of run time that has just ended, if there is a new one.
 
         What happened in seconds that were skipped, because the event loop was busy, is in the row
-        too.
+        too. The `final` row is that of the second under way: its counters are the worker's last word,
+        against which the books are checked.
         """
-        second = int(now) - 1
+        second = max(int(now), self._second + 1) if final else int(now) - 1
         if second <= self._second:
             return []
         self._second = second

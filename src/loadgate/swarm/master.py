@@ -17,6 +17,7 @@ from typing import Any
 
 import gevent
 import orjson
+from gevent.event import Event
 from locust.runners import STATE_MISSING, LocalRunner
 
 from loadgate.errors import LoadgateError, MeasureError
@@ -50,6 +51,7 @@ class Master:
         self.run = self.folder.id
         self.ended: str | None = None
         self.fault: str = ""
+        self._fault_hint = ""
         self._anchor: float | None = None
         self._wall = 0.0
         self._workers: dict[str, str] = {}
@@ -57,6 +59,7 @@ class Master:
         self._drained: set[str] = set()
         self._final: set[str] = set()
         self._finalised = False
+        self._closed = Event()
         self._keeper = Keeper(self.folder, self._committed, self._commit_failed)
         self._conductor: gevent.Greenlet | None = None
 
@@ -170,7 +173,7 @@ class Master:
         """End the run because it cannot go on; the process exits with `code`."""
         if self.fault:
             return
-        self.fault = message
+        self.fault, self._fault_hint = message, hint
         _log.error("%s%s", message, f" ({hint})" if hint else "")
         self._event("fault", message=message, hint=hint)
         self.ended = self.ended or "died"
@@ -250,10 +253,14 @@ class Master:
             gevent.sleep(0.01)
         for client in late:
             self._event("worker_did_not_drain", worker=self._workers[client])
+        if self.ended == "died":
+            # Locust stops the test when its last worker is gone, but a headless master would stay.
+            self.fail("every worker is gone", ExitCode.INVALID, hint="see the workers' logs")
 
     def finalise(self) -> None:
         """Wait for the last deltas, write down how the run ended, and close the run database."""
         if self._finalised:
+            self._closed.wait()
             return
         self._finalised = True
         deadline = time.monotonic() + _LAST_DELTAS_WITHIN
@@ -268,10 +275,13 @@ class Master:
             ended_at=datetime.now(UTC).isoformat(),
             flushed=not missing,
             fault=self.fault or None,
+            fault_hint=self._fault_hint,
+            fault_exit_code=self.environment.process_exit_code if self.fault else None,
         )
         if not self._keeper.close(timeout=30.0):
             _log.error("the run database did not take the last windows within 30 s: %s", self.folder.path)
             self.environment.process_exit_code = int(ExitCode.INTERNAL)
+        self._closed.set()
 
     def _why_ended(self) -> str:
         if not self._live():

@@ -25,6 +25,7 @@ from loadgate.swarm.clock import ClockSync
 from loadgate.swarm.feed import Feed, feed_failures
 from loadgate.swarm.fleet import FleetMeter
 from loadgate.swarm.thresholds import thresholds_of
+from loadgate.swarm.warmup import warm_up
 from loadgate.traffic.engine import ENGINE_ATTRIBUTE, Engine, Place
 from loadgate.traffic.http.settings import ClientSettings
 from loadgate.traffic.user import LoadUser
@@ -97,7 +98,8 @@ class Member:
             return
         self._stopped = True
         if self._reporter is not None:
-            self._reporter.kill()
+            # Never killed: between draining the recorder and sending it holds windows.
+            self._reporter.join()
         self._ship(final=True)
         if self._meter is not None:
             self._meter.close()
@@ -140,6 +142,7 @@ class Member:
         for recorder in (self.recorder, self.stock):
             recorder.start(local, timeline.phases_of, PHASES, thresholds)
         self._wall = wall
+        warm_up(self._feed, timeline, tuple(thresholds))
         # What exists by now lives as long as the run: collections need not look at it again.
         gc.collect()
         gc.freeze()
@@ -148,15 +151,20 @@ class Member:
         self._reporter = gevent.spawn(self._report, local)
 
     def _report(self, anchor: float) -> None:
-        while True:
+        while not self._is_stopped():
             now = time.monotonic() - anchor
             # Just after a second has ended, so that a window is shipped once and whole.
             next_second = max(int(now - _CLOSE_AFTER) + 1, 1) + _CLOSE_AFTER
             while (left := anchor + next_second - time.monotonic()) > 0:
                 gevent.sleep(min(left, _FLUSH_EVERY))
+                if self._is_stopped():
+                    return
                 self._flush(_FLUSH_FROM)
             self._flush(1)
             self._ship(final=False)
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     def _flush(self, at_least: int) -> None:
         """Turn records into windows a piece at a time, so that no arrival waits long for its turn."""
@@ -179,7 +187,7 @@ class Member:
             if not final:
                 gevent.sleep(0)
         feed_failures(self.environment.stats, own_failures, methods, self._wall)
-        rows = self._meter.rows(now, self.engine, (self.recorder, self.stock))
+        rows = self._meter.rows(now, self.engine, (self.recorder, self.stock), final=final)
         self._send_delta(own + stock, own_failures + stock_failures, rows, final=final)
 
     def _send_delta(
