@@ -62,6 +62,9 @@ def assert_complete(locust) -> None:
     answered = total.get("ok", 0) + total.get("failed", 0) + total.get("timeout", 0)
     assert int(rows["Aggregated"]["Request Count"]) == answered > 0
     assert locust.value("flushed") is True
+    with locust.reader() as reader:
+        last = {row.worker: row.offered for row in reader.fleet()}
+    assert sum(last.values()) == total["arrivals"], "the ledger and the books differ"
 
 
 def test_a_planned_run_ends_by_itself_with_every_arrival_accounted_for(locust) -> None:
@@ -153,6 +156,18 @@ def test_a_killed_worker_is_named_and_the_rest_is_kept(locust) -> None:
     locust.wait(60)
     assert "worker_lost" in locust.events()
     assert "last_delta_missing" in locust.events()
+    assert locust.value("flushed") is False
+
+
+def test_a_master_whose_only_worker_was_killed_ends_by_itself(locust) -> None:
+    """Nobody is left to make load, so the run ends as died, and never with exit code 0."""
+    path = scenario(locust, rate=50, hold="60s")
+    locust.start("-u", "5", "-r", "5", "--scenario", str(path), "--processes", "1")
+    locust.until_answered(50)
+    psutil.Process(locust.process.pid).children()[0].kill()
+    locust.wait(40)
+    assert locust.returncode == 30, locust.stderr
+    assert locust.value("ended") == "died"
     assert locust.value("flushed") is False
 
 
