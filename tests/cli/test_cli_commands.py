@@ -177,6 +177,13 @@ def test_a_locustfile_that_cannot_be_imported_is_told(told, loadgate) -> None:
     told("run", scenario).expect(2, out="", err=r"users\.py cannot be imported(?s:.)+no_such_module")
 
 
+def test_a_plan_for_stock_users_alone_is_refused(told, loadgate) -> None:
+    """HttpUser classes follow no plan, so the run would offer nothing of it."""
+    text = "from locust import HttpUser, task\nclass Stock(HttpUser):\n    @task\n    def go(self): pass\n"
+    scenario = loadgate.scenario("http://127.0.0.1:9", locustfile=loadgate.write("stock.py", text))
+    told("run", scenario).expect(2, out="", err=r"no user class that can follow a plan")
+
+
 def test_a_mix_of_unknown_endpoints_is_told(told, loadgate) -> None:
     """With the name that comes near, and those that the locustfile has."""
     scenario = loadgate.scenario("http://127.0.0.1:9", sla=PASSED.replace("emotion", "creative"))

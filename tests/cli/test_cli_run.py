@@ -36,16 +36,14 @@ alert  = "> 1%"
 every  = "30s"
 """
 IDLE = """
-    from locust import HttpUser, constant, task
+import time
+from locust import task
+from loadgate import LoadUser
 
-    import loadgate.swarm.plugin
-
-    class Idle(HttpUser):
-        wait_time = constant(0.1)
-
-        @task
-        def think(self):
-            pass
+class Idle(LoadUser):
+    @task
+    def think(self):
+        time.sleep(0.1)
 """
 
 

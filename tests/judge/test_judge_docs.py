@@ -11,7 +11,7 @@ import pytest
 
 import loadgate.exit_codes
 from loadgate.exit_codes import ExitCode
-from loadgate.judge import findings, run
+from loadgate.judge import findings, generator, run
 from loadgate.judge.results import Grade
 from loadgate.judge.verdict import schema
 from loadgate.plan.sla import METRICS
@@ -65,10 +65,15 @@ def test_the_page_of_verdicts_names_every_verdict_and_metric() -> None:
     "limit",
     [
         f"under {format_share(run.COVERAGE_NEEDED)}",
-        f"over {format_duration(run.START_LAG_LIMIT_US / 1e6)}",
-        f"over {format_share(run.UNSENT_LIMIT)}",
-        f"over {format_duration(run.LOOP_LAG_LIMIT_US / 1e6)}",
-        f"over {format_share(run.STALLED_LIMIT)}",
+        f"over {format_duration(generator.START_LAG_LIMIT_US / 1e6)}",
+        f"over {format_share(generator.UNSENT_LIMIT)}",
+        f"over {format_duration(generator.LOOP_LAG_LIMIT_US / 1e6)}",
+        f"over {format_share(generator.STALLED_LIMIT)}",
+        f"{format_share(generator.FULL_CORE)} of a core or more",
+        f"over {format_share(generator.FULL_LIMIT)} of its steady seconds",
+        f"over {format_duration(generator.FULL_LAG_LIMIT_US / 1e6)}",
+        f"under {format_share(generator.ACHIEVED_NEEDED)} of what came due",
+        f"less than {format_share(generator.ACHIEVED_NEEDED)} of the planned",
     ],
 )
 def test_the_limits_of_a_void_run_are_those_of_the_code(limit: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadgate.judge.findings import cache, cpu_short, rate_limit, server_hits
+from loadgate.judge.findings import cache, cpu_short, overflow, rate_limit, server_hits
 from loadgate.judge.results import Grade, ObjectiveResult
 
 
@@ -83,8 +83,10 @@ def counters(make: Any, hits: list[float], misses: list[float]) -> list[Any]:
 def test_server_counters_are_differences_over_the_phase(make: Any) -> None:
     """From 1000 to 1160 hits and from 500 to 540 misses."""
     probe = make.probe("cache", 10.0, http="/stats")
-    found = server_hits(make.evidence(readings=counters(make, [1000, 1060, 1160], [500, 510, 540])), probe)
+    readings = counters(make, [1000, 1060, 1160], [500, 510, 540])
+    rate, found = server_hits(make.evidence(readings=readings), probe)
     assert found is not None
+    assert rate == 0.8
     assert (found.totals, found.start, found.end, found.resets) == ((160, 40), 10, 30, ())
 
 
@@ -94,7 +96,7 @@ def test_a_counter_that_went_down_is_a_restart(make: Any) -> None:
         probes=[make.probe("cache", 10.0, http="/stats")],
         readings=counters(make, [1000, 20, 50], [500, 10, 20]),
     )
-    found = server_hits(evidence, evidence.probes[0])
+    _, found = server_hits(evidence, evidence.probes[0])
     assert found is not None
     assert (found.totals, [reset.at for reset in found.resets]) == ((50, 20), [20.0])
     assert [finding.kind for finding in cache(evidence)] == ["target_restart"]
@@ -113,3 +115,12 @@ def test_five_points_between_client_and_server_are_a_finding(
         readings=counters(make, [0, 700, server_hits], [0, 300, 2000 - server_hits]),
     )
     assert [finding.kind for finding in cache(evidence)] == (["cache_hit_rate"] if differs else [])
+
+
+def test_endpoints_that_are_not_kept_apart_are_a_finding(make: Any) -> None:
+    """Ten requests were counted under a name that is not theirs."""
+    windows = [*make.steady({20: 100}), make.window(12, {20: 10}, endpoint="(overflow)")]
+    found = overflow(make.evidence(windows=windows))
+    assert found is not None
+    assert (found.kind, found.detail) == ("overflow", {"requests": 10})
+    assert overflow(make.evidence()) is None

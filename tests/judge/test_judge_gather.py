@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,22 @@ def test_a_table_given_later_still_leaves_out_what_the_scenario_leaves_out(run: 
     fill(run, make, plan_of(make, leave_out=["uptime"]))
     rows = (make.objective(), make.objective("uptime", ">= 99%"))
     assert [row.metric for row in gather(run, objectives=rows).objectives] == ["response_time"]
+
+
+def test_a_trace_that_was_changed_is_not_taken_for_the_one_that_was_replayed(
+    make: Any, run: RunFolder, tmp_path: Path
+) -> None:
+    """Two recorded arrivals over 30 s; then the file holds others, so nothing is known of the plan."""
+    trace = tmp_path / "arrivals.csv"
+    trace.write_text("0\n30\n", encoding="utf-8")
+    content = plan_of(make).model_dump(mode="json", by_alias=True)
+    content["scenario"]["traffic"] |= {"arrivals": "trace", "trace": str(trace), "stages": []}
+    content["files"] = {str(trace): sha256(trace.read_bytes()).hexdigest()}
+    plan = Plan.from_json(orjson.dumps(content))
+    fill(run, make, plan)
+    assert gather(run).planned == (Interval(0, math.nextafter(30, math.inf)),)
+    trace.write_text("0\n20\n", encoding="utf-8")
+    evidence = gather(run)
+    assert evidence.planned == ()
+    assert "it was changed" in evidence.notes[0]
+    assert judge(evidence, now=NOW).grade is Grade.INVALID

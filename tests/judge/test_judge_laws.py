@@ -84,4 +84,4 @@ def test_exact_counts_and_exact_values_agree(make: Any, seconds: list[dict[int, 
     windows = [make.window(10 + index, ok, over_ms=[50]) for index, ok in enumerate(seconds)]
     (result,) = evaluate_all(make.evidence(row, windows=windows))
     at_rank = values[-(-95 * len(values) // 100) - 1]
-    assert (result.verdict is Grade.PASS) is (at_rank < 50)
+    assert (result.verdict is not Grade.FAIL) is (at_rank < 50)

@@ -25,10 +25,10 @@ MB = 1e6
     ],
 )
 def test_scheduled_are_those_that_are_sure_to_fall_into_the_phase(
-    steady: list[tuple[float, float]], every: float, number: int
+    make: Any, steady: list[tuple[float, float]], every: float, number: int
 ) -> None:
     """In 30 s a reading every 7 s falls 4 times wherever the first one lands (a fifth may)."""
-    assert scheduled_in([Interval(*part) for part in steady], every) == number
+    assert scheduled_in([Interval(*part) for part in steady], make.probe("process", every)) == number
 
 
 @pytest.mark.parametrize(

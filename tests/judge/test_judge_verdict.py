@@ -163,6 +163,14 @@ def test_exit_codes(grade: str, ended: str, strict: bool, code: int) -> None:
     assert exit_code(Grade(grade), ended, strict=strict) == ExitCode(code)
 
 
+def test_a_command_that_was_interrupted_says_so_in_the_file(make: Any) -> None:
+    """The signal came when the run had already ended as planned; file and process have one code."""
+    row = make.objective()
+    verdict = judge(make.evidence(row), interrupted=True, now=NOW)
+    assert (verdict.grade, verdict.exit_code) == (Grade.PASS, ExitCode.INTERRUPTED)
+    assert verdict.to_dict()["exit_code"] == 130
+
+
 def test_the_core_keys_of_the_format_are_there(make: Any) -> None:
     """Others rely on these names; they never change."""
     content = good(make).to_dict()

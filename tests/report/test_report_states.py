@@ -34,7 +34,7 @@ def test_an_objective_stands_as_the_run_so_far_would_be_judged(
         make_objective(alert="> 200ms"),
         make_objective(target="< 80ms", name="loose"),
         make_objective(alert="> 55ms", name="strict"),
-        make_objective("error_rate", "< 1%"),
+        make_objective("error_rate", "< 5%"),
     )
     follower = Follower(run.folder, make_plan(*rows))
     for second in range(5, 15):

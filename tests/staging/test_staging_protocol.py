@@ -1,4 +1,3 @@
-
 """The HTTP protocol on a simulated loop: framing, order, bounds and timeouts, without any socket."""
 
 from __future__ import annotations

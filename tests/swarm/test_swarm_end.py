@@ -211,7 +211,7 @@ host       = "{url}"
 [traffic]
 model = "closed"
 wait  = "100ms"
-mix   = {{ emotion = 1 }}
+mix   = {{ emotion = 3, reasoning = 1 }}
 
 [[traffic.stages]]
 users = 2
@@ -235,7 +235,23 @@ def test_a_closed_plan_follows_its_stages(locust) -> None:
         rates = [reader.total(start=s, end=s + 1).counts.get("ok", 0) for s in range(4)]
     assert max(rates[:2]) <= 22
     assert 22 < max(rates[2:]) <= 66
+    with locust.reader() as reader:
+        # Every user follows the plan's mix, whichever class Locust made it of; creative is left out.
+        assert reader.endpoints() == ["emotion", "reasoning"]
     assert_complete(locust)
+
+
+def test_a_closed_plan_sends_its_mix(locust) -> None:
+    """A mix of 9 to 1 over two endpoints: the small share lies within four standard errors of a tenth."""
+    from pathlib import Path
+
+    staging = Path(__file__).parents[2] / "locustfiles" / "staging.py"
+    text = CLOSED.format(locustfile=staging, url=locust.url)
+    text = text.replace("emotion = 3, reasoning = 1", "emotion = 9, creative = 1").replace("100ms", "20ms")
+    locust.run("-u", "6", "-r", "6", "--scenario", str(locust.write("scenario.toml", text)))
+    emotion, creative = (locust.total(name).counts["ok"] for name in ("emotion", "creative"))
+    sent = emotion + creative
+    assert abs(creative / sent - 0.1) < 4 * (0.1 * 0.9 / sent) ** 0.5
 
 
 def test_a_recorded_trace_is_played_as_it_is(locust) -> None:

@@ -157,6 +157,11 @@ BROKEN = """
         def send(self):
             raise RuntimeError("no such text")
 
+    class Empty(LoadUser):
+        @request("empty")
+        def send(self):
+            return None
+
     class Puzzled(LoadUser):
         @request("puzzled", check=lambda response: response.json()["nothing"])
         def send(self):
@@ -167,12 +172,13 @@ BROKEN = """
 def test_user_code_that_raises_is_a_counted_failure_and_stops_no_user(locust) -> None:
     """A task or a check that raises fails its own request; the user goes on with the next."""
     locustfile = locust.write("locustfile.py", BROKEN)
-    locust.run("-u", "2", "-r", "2", "-t", "4s", locustfile=locustfile)
+    locust.run("-u", "3", "-r", "3", "-t", "4s", locustfile=locustfile)
     broken, puzzled = locust.total("broken").counts, locust.total("puzzled").counts
     assert broken["failed"] == broken["arrivals"] > 1
     assert puzzled["failed"] == puzzled["arrivals"] > 1
     with locust.reader() as reader:
         kinds = {f.endpoint: f.kind for f in reader.failures()}
+    assert kinds["empty"] == "the user code raised TypeError"
     assert locust.returncode == 1, "failures are Locust's own exit code 1"
     assert kinds["broken"] == "the user code raised RuntimeError"
     assert kinds["puzzled"] == "the check raised KeyError"

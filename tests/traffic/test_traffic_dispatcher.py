@@ -32,7 +32,9 @@ class FakePool:
         self.offered.append((round(due - ANCHOR, 6), round(now - ANCHOR, 6)))
 
 
-def make(rate: float, hold: float, *, job: FakeJob | None = None) -> tuple[Dispatcher, FakePool, list[float]]:
+def make(
+    rate: float, hold: float, *, job: FakeJob | None = None, advance: bool = True
+) -> tuple[Dispatcher, FakePool, list[float]]:
     timeline = Timeline.of_traffic(
         Traffic(users=1, mix={"a": 1.0}, stages=(Stage(rate=rate, hold=hold),)), timeout=1.0
     )
@@ -47,7 +49,8 @@ def make(rate: float, hold: float, *, job: FakeJob | None = None) -> tuple[Dispa
         slots=range(SLOTS),
         clock=lambda: now[0],
     )
-    dispatcher._advance()
+    if advance:
+        dispatcher._advance()
     return dispatcher, pool, now
 
 
@@ -108,3 +111,28 @@ def test_stopping_in_time_misses_nothing() -> None:
     now[0] = ANCHOR + 0.3
     assert dispatcher.stop() == []
     assert len(pool.offered) == 1
+
+
+class FakePacer:
+    """Wakes nobody: the test is the event loop."""
+
+    def __init__(self, wake: Any) -> None:
+        self.wake = wake
+        self.moment = 0.0
+
+    def arm(self, moment: float) -> None:
+        self.moment = moment
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_start_after_run_time_0_misses_no_arrival(monkeypatch) -> None:
+    """Told 1.4 s late, the dispatcher offers what was due at 0.25, 0.75 and 1.25 s, as late as it is."""
+    monkeypatch.setattr("loadgate.traffic.dispatcher.Pacer", FakePacer)
+    dispatcher, pool, now = make(2.0, 2.0, advance=False)
+    now[0] = ANCHOR + 1.4
+    dispatcher.start()
+    assert dispatcher._pacer.moment <= now[0]
+    dispatcher._pacer.wake()
+    assert pool.offered == [(0.25, 1.4), (0.75, 1.4), (1.25, 1.4)]

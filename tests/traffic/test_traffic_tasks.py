@@ -107,8 +107,8 @@ def test_without_a_check_a_status_below_400_is_good(status: int, failure: str | 
         (True, None),
         ("", None),
         ("no data", "no data"),
-        (False, "the check returned False"),
-        (0, "the check returned 0"),
+        (False, "the check returned a value of type bool"),
+        (0, "the check returned a value of type int"),
     ],
 )
 def test_only_a_check_that_says_good_passes(result: object, failure: str | None) -> None:

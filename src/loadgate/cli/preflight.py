@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from loadgate.errors import UsageError
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError, Problem
 from loadgate.swarm.inspect import Inspection, inspect_locustfile
@@ -15,6 +16,11 @@ def check_locustfile(plan: Plan) -> Inspection:
     UsageError when it cannot be imported, PlanError when the plan names what it does not send.
     """
     found = inspect_locustfile(plan.scenario.locustfile)
+    if not found.kinds:
+        raise UsageError(
+            f"{plan.scenario.locustfile} has no user class that can follow a plan",
+            hint="derive one from loadgate.LoadUser; stock Locust users are recorded under plain `locust`",
+        )
     problems = [*_mix_problems(plan, found), *_objective_problems(plan, found)]
     if problems:
         raise PlanError(problems)

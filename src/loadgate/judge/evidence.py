@@ -6,6 +6,7 @@ works on an `Evidence`, so that a verdict is a pure function of what was stored.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from loadgate.judge.slots import Interval, clip, slot_of, total_length
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.window import Count, Series, Window, windows_merged
 from loadgate.plan.plan import Plan
-from loadgate.plan.problems import PlanError
+from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.scenario import Generator, Probe, VerdictPolicy
 from loadgate.plan.sla import Objective
 from loadgate.plan.timeline import PHASES, Segment, Timeline
@@ -116,6 +117,8 @@ class Evidence:
     started_at: str = ""
     host: str = ""
     source_addresses: int = 1
+    random_arrivals: bool = True
+    """Whether the number of planned arrivals is random (Poisson), or known."""
     segments: tuple[Segment, ...] = ()
     probes: tuple[Probe, ...] = ()
     policy: VerdictPolicy = field(default_factory=VerdictPolicy)
@@ -259,6 +262,7 @@ def _of_plan(plan: Plan | None) -> dict[str, Any]:
     scenario = plan.scenario
     return {
         "source_addresses": max(1, len(scenario.traffic.source_addresses)),
+        "random_arrivals": scenario.traffic.arrivals == "poisson",
         "probes": scenario.probes,
         "policy": scenario.verdict,
         "generator": scenario.generator,
@@ -274,13 +278,28 @@ def _rows(plan: Plan | None, objectives: Sequence[Objective] | None) -> tuple[Ob
 
 
 def _segments(plan: Plan | None) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
-    """Return the planned segments; a recorded trace that is gone leaves a note instead."""
+    """Return the planned segments; a recorded trace that is gone or was changed leaves a note instead."""
     if plan is None:
         return (), ("the run had no plan: a closed-model run, all of it steady",)
     try:
+        _check_trace(plan)
         return Timeline.of(plan.scenario).segments, ()
     except PlanError as error:
         return (), (f"the planned load cannot be read again: {error.message}",)
+
+
+def _check_trace(plan: Plan) -> None:
+    """Raise PlanError when the recorded trace is no longer the one that was replayed."""
+    trace = plan.scenario.traffic.trace
+    known = plan.files.get(str(trace)) if trace is not None else None
+    if trace is None or known is None:
+        return
+    try:
+        same = hashlib.sha256(trace.read_bytes()).hexdigest() == known
+    except OSError:
+        return  # reading it as a trace says why it cannot be read
+    if not same:
+        raise PlanError([Problem(str(trace), "", "is not the trace that the run replayed: it was changed")])
 
 
 def _all_of(fleet: Sequence[FleetRow], windows: Sequence[Window], end: float) -> tuple[Interval, ...]:

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.generator import rows_by_worker
 from loadgate.judge.readings import source_of
 from loadgate.judge.results import Grade, ObjectiveResult
-from loadgate.judge.run import lost_workers, steady_rows
+from loadgate.judge.run import lost_workers
+from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.measure.window import Count
 from loadgate.plan.scenario import Probe
 from loadgate.plan.sla import LATENCIES
 from loadgate.plan.units import format_duration, format_number, format_share
-from loadgate.watch.counters import Growth, growth, rows_of
+from loadgate.watch.counters import Growth, hit_rate
 
 SHORT_OF_CPU: Final = 0.9
 """The mean CPU, in cores, from which a process that has one core is taken to be short of it."""
@@ -45,7 +47,12 @@ class Finding:
 def find_all(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> tuple[Finding, ...]:
     """Return all findings of a run, the ones that explain most first."""
     found = [rate_limit(evidence), *cpu_short(evidence, rows, void=void), *cache(evidence), workers(evidence)]
-    found += [retries(evidence), standalone(evidence), *(Finding("note", note) for note in evidence.notes)]
+    found += [
+        overflow(evidence),
+        retries(evidence),
+        standalone(evidence),
+        *(Finding("note", note) for note in evidence.notes),
+    ]
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -100,11 +107,8 @@ def cpu_short(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool
     slow = any(row.verdict is not Grade.PASS and row.objective.metric in LIMITED_METRICS for row in rows)
     if not slow and not void:
         return
-    used: dict[str, list[float]] = {}
-    for row in steady_rows(evidence):
-        used.setdefault(row.worker, []).append(row.cpu)
-    for worker, values in sorted(used.items()):
-        mean = math.fsum(values) / len(values)
+    for worker, of_worker in rows_by_worker(evidence).items():
+        mean = math.fsum(row.cpu for row in of_worker) / len(of_worker)
         if mean > SHORT_OF_CPU:
             text = (
                 f"worker {worker} used {format_number(round(mean * 100))}% of a core: "
@@ -128,13 +132,13 @@ def _target_cpu(evidence: Evidence) -> float | None:
     return None
 
 
-def server_hits(evidence: Evidence, probe: Probe) -> Growth | None:
-    """Return how far a cache probe's counters of hits and misses went between its steady readings.
+def server_hits(evidence: Evidence, probe: Probe) -> tuple[float | None, Growth | None]:
+    """Return the server's hit rate by the steady readings of a cache probe, and the differences behind it.
 
-    None with fewer than two readings of both; `resets` are restarts of the target, or of its cache.
+    `resets` of these are restarts of the target, or of its cache.
     """
     steady = [item for item in evidence.readings if any(item.at in part for part in evidence.steady)]
-    return growth(rows_of(steady, probe.name, ("hits", "misses")))
+    return hit_rate(steady, probe.name)
 
 
 def cache(evidence: Evidence) -> Iterator[Finding]:
@@ -143,7 +147,9 @@ def cache(evidence: Evidence) -> Iterator[Finding]:
     Both rates are of all answers, since the server does not know which texts are repeats.
     """
     for probe in evidence.probes:
-        server = server_hits(evidence, probe) if probe.kind == "cache" else None
+        if probe.kind != "cache":
+            continue
+        server_rate, server = server_hits(evidence, probe)
         if server is None:
             continue
         for reset in server.resets:
@@ -153,9 +159,8 @@ def cache(evidence: Evidence) -> Iterator[Finding]:
             detail: dict[str, Any] = {"at": reset.at, "before": reset.before, "after": reset.after}
             yield Finding("target_restart", f"{text}: the target restarted, or its cache was emptied", detail)
         client_hits, client_misses = _client_hits(evidence, server)
-        if server.resets or not sum(server.totals) or not (client_hits + client_misses):
+        if server.resets or server_rate is None or not (client_hits + client_misses):
             continue
-        server_rate = server.totals[0] / sum(server.totals)
         client_rate = client_hits / (client_hits + client_misses)
         if abs(server_rate - client_rate) > POINTS_APART:
             detail = {"client": client_rate, "server": server_rate, "probe": probe.name}
@@ -187,6 +192,18 @@ def workers(evidence: Evidence) -> Finding | None:
         return None
     text = f"{len(lost)} of {evidence.workers_expected} workers were lost: {', '.join(lost)}"
     return Finding("workers_lost", text, {"workers": list(lost)})
+
+
+def overflow(evidence: Evidence) -> Finding | None:
+    """Say that there were more endpoints than are kept apart."""
+    number = evidence.books(OVERFLOW_ENDPOINT).arrivals
+    if not number:
+        return None
+    text = (
+        f"{number} requests have endpoints beyond those that a worker keeps apart, and count as "
+        f"{OVERFLOW_ENDPOINT}: give requests of one kind one name"
+    )
+    return Finding("overflow", text, {"requests": number})
 
 
 def retries(evidence: Evidence) -> Finding | None:

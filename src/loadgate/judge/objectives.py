@@ -9,6 +9,8 @@ from loadgate.judge import latency, rates, readings
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import invalid
+from loadgate.judge.samples import enough
+from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.plan.sla import LATENCIES, Objective
 from loadgate.plan.units import format_duration
 
@@ -30,7 +32,7 @@ def evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     """Judge one row of the SLA table over the steady phase."""
     result = _evaluate(objective, evidence)
     optional = any(objective.matches(word) for word in evidence.policy.optional)
-    return replace(result, optional=optional)
+    return replace(enough(result), optional=optional)
 
 
 def _evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
@@ -43,6 +45,14 @@ def _evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     return missing if missing is not None else evaluate_metric(objective, evidence)
 
 
+def _may_lack_some(evidence: Evidence) -> bool:
+    """Tell whether an endpoint may be counted in part as overflow.
+
+    One worker keeps an endpoint or does not; several may each keep other ones.
+    """
+    return OVERFLOW_ENDPOINT in evidence.endpoints and evidence.workers_expected > 1
+
+
 def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None:
     """Return an INVALID row where there are no requests to judge, or None where there are."""
     endpoint = objective.endpoint
@@ -51,6 +61,12 @@ def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None
         had = ", ".join(evidence.endpoints) or "none"
         mean = f" (did you mean {near[0]}?)" if near else ""
         return invalid(objective, f"the run had no requests of endpoint {endpoint!r}; it had: {had}{mean}")
+    if endpoint is not None and (endpoint == OVERFLOW_ENDPOINT or _may_lack_some(evidence)):
+        return invalid(
+            objective,
+            f"more endpoints than a worker keeps apart: some requests of {endpoint!r} may be among those "
+            f"counted as {OVERFLOW_ENDPOINT}: give requests of one kind one name",
+        )
     windows = evidence.of(endpoint)
     if not any(window.counts.get("arrivals") or window.histograms for window in windows):
         who = f"of endpoint {endpoint!r} " if endpoint else ""

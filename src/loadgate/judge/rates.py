@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from loadgate.judge.evidence import Books, Evidence
-from loadgate.judge.results import ObjectiveResult
+from loadgate.judge.results import Grade, ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
 from loadgate.judge.slots import slots
 from loadgate.measure.window import Count, Window
@@ -20,14 +21,41 @@ def error_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     """Judge (arrivals - ok) / arrivals of the steady phase.
 
     A window is about the requests that ended in it: (ended - ok) / ended. Over the whole phase both are
-    the same number, because the books balance. (In a run that died, requests without an end are left out.)
+    the same number, because the books balance. Where they cannot, because a worker died, the arrivals that
+    it took along count as errors; only those of a run that itself died, or goes on, were merely in flight.
     """
-    return _by_windows(objective, evidence, lambda window: _errors(objective, window))
+    total = evidence.total(objective.endpoint)
+    books = Books.of([total])
+    whole = _errors(objective, total)
+    if evidence.ended != "died" and not evidence.running and books.missing > 0:
+        whole = measured(objective, (books.arrivals - books.ok) / books.arrivals, books.arrivals)
+    result = _by_windows(objective, evidence, lambda window: _errors(objective, window), whole=whole)
+    return _with_retries(result, books, total.count(Count.RETRIES))
 
 
 def _errors(objective: Objective, window: Window) -> Measured:
     books = Books.of([window])
     return measured(objective, books.bad / books.settled, books.settled) if books.settled else NOTHING
+
+
+def _with_retries(result: ObjectiveResult, books: Books, retries: int) -> ObjectiveResult:
+    """Let a row pass only if it also would with every retry counted as an error.
+
+    A connection that closes before it answers is stale, or the target dropped the request; the client
+    cannot tell, and sends it again.
+    """
+    if not retries:
+        return result
+    target = result.objective.target
+    rate = min(1.0, (books.arrivals - books.ok + retries) / books.arrivals) if books.arrivals else 0.0
+    said = (
+        f"{retries} requests were sent again after the target closed a connection without an answer; "
+        f"counted as errors they would make it {target.spelled(rate)}"
+    )
+    if result.verdict is not Grade.PASS or target.met(rate):
+        return replace(result, notes=(*result.notes, said))
+    reason = f"{result.reason}; not shown to hold, since {said}: see whether the target drops requests"
+    return replace(result, verdict=Grade.WARN, reason=reason)
 
 
 def cache_hit_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
@@ -77,9 +105,11 @@ def _by_windows(
     evidence: Evidence,
     evaluate: Callable[[Window], Measured],
     unit_of_n: str = "requests",
+    whole: Measured | None = None,
 ) -> ObjectiveResult:
-    """Judge a row that is a function of one window, whatever the window's length."""
+    """Judge a row that is a function of one window, whatever its length; `whole` is given for the phase."""
     cut = slots(evidence.steady, objective.every)
     parts = [evaluate(window) for window in evidence.by_slot(cut, objective.endpoint)]
-    whole = evaluate(evidence.total(objective.endpoint))
+    if whole is None:
+        whole = evaluate(evidence.total(objective.endpoint))
     return decide(objective, whole, cut, parts, unit_of_n=unit_of_n, method="exact count")

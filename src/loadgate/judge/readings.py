@@ -1,8 +1,8 @@
 """Rows that are judged by a probe's readings: cpu, memory, uptime, and any `probe.reading`.
 
 Readings have no interval, so the evidence is their number: of those scheduled in the steady phase 95 % and
-at least 5 must be there. Scheduled are floor(length / every) in each steady interval: that many fall into
-it wherever the first one lands. More than scheduled is fine.
+at least 5 must be there. What is scheduled, and which probe a row speaks of, is said in `plan.samples`. More
+than scheduled is fine.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
 from loadgate.judge.slots import TOLERANCE, Interval, slots
+from loadgate.plan.samples import READINGS_NEEDED, expected_readings, probe_of
 from loadgate.plan.scenario import Probe
 from loadgate.plan.sla import Objective
+from loadgate.plan.timeline import Segment, Timeline
 from loadgate.plan.units import format_duration
 from loadgate.store.watch import Reading
 
 NEEDED_SHARE: Final = 0.95
-NEEDED: Final = 5
-READING_OF: Final = {"cpu": "cpu", "memory": "memory", "uptime": "up"}
-"""The reading behind each metric that names none itself."""
-PROVIDERS: Final = {"cpu": ("process", "json"), "memory": ("process", "json"), "uptime": ("health",)}
-"""The kinds of probe that can give it; a json probe only where its `values` name the reading."""
+UPTIME: Final = "up"
+"""The reading of a health probe that the metric uptime counts; other metrics are called as their reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +49,24 @@ class Source:
 
     def enough(self, number: int) -> bool:
         """Tell whether a number of readings is evidence enough."""
-        return number >= NEEDED and number >= math.ceil(NEEDED_SHARE * self.scheduled - TOLERANCE)
+        return number >= READINGS_NEEDED and number >= math.ceil(NEEDED_SHARE * self.scheduled - TOLERANCE)
 
 
-def scheduled_in(steady: Sequence[Interval], every: float) -> int:
-    """Return how many readings every `every` seconds are sure to fall into the steady intervals."""
-    return sum(math.floor(part.length / every + TOLERANCE) for part in steady)
+def scheduled_in(steady: Sequence[Interval], probe: Probe) -> int:
+    """Return how many readings of a probe are sure to fall into the steady phase as it was run."""
+    as_run = tuple(Segment(part.start, part.end, 0.0, 0.0, "steady") for part in steady)
+    return expected_readings(probe, Timeline(as_run, timeout=0.0))
 
 
 def find_probe(probes: Sequence[Probe], objective: Objective) -> tuple[Probe, str] | None:
-    """Return the probe that a row speaks of and its reading; None where the scenario has none.
-
-    Where several probes give a metric, the first of the best kind is taken: a process before JSON.
-    """
+    """Return the probe that a row speaks of and its reading; None where the scenario has none."""
+    probe = probe_of(objective, probes)
+    if probe is None:
+        return None
     named = objective.probe_reading
     if named is not None:
-        return next(((probe, named[1]) for probe in probes if probe.name == named[0]), None)
-    reading = READING_OF[objective.metric]
-    for kind in PROVIDERS[objective.metric]:
-        for probe in probes:
-            if probe.kind == kind and (kind != "json" or reading in probe.values):
-                return probe, reading
-    return None
+        return probe, named[1]
+    return probe, UPTIME if objective.metric == "uptime" else objective.metric
 
 
 def source_of(probe: Probe, reading: str, evidence: Evidence) -> Source:
@@ -83,7 +78,7 @@ def source_of(probe: Probe, reading: str, evidence: Evidence) -> Source:
         and item.reading == reading
         and any(item.at in part for part in evidence.steady)
     )
-    return Source(probe, reading, attempts, scheduled_in(evidence.steady, probe.every))
+    return Source(probe, reading, attempts, scheduled_in(evidence.steady, probe))
 
 
 def reading(objective: Objective, evidence: Evidence) -> ObjectiveResult:
@@ -164,10 +159,11 @@ def _no_probe(objective: Objective) -> str:
     """Say which probe a row needs."""
     named = objective.probe_reading
     if named is not None:
-        return f'the scenario has no probe named {named[0]}: add [[probes]] with name = "{named[0]}"'
-    kind = PROVIDERS[objective.metric][0]
+        name, reading = named
+        return f"the scenario has no probe named {name} that reads {reading}: add [[probes]] with these names"
+    kind = "health" if objective.metric == "uptime" else "process"
     return (
-        f"no probe of the scenario reads {READING_OF[objective.metric]}: "
+        f"no probe of the scenario reads {objective.metric}: "
         f'add [[probes]] with kind = "{kind}", '
         f"or list {objective.metric} under [verdict] optional or leave_out"
     )
@@ -175,10 +171,10 @@ def _no_probe(objective: Objective) -> str:
 
 def _too_few(source: Source, number: int) -> str:
     """Say how many readings there are, how many it takes, and why some are missing."""
-    if source.scheduled < NEEDED:
+    if source.scheduled < READINGS_NEEDED:
         return (
             f"{number} of {source.scheduled} scheduled readings of {source.name}, "
-            f"and it takes at least {NEEDED}: "
+            f"and it takes at least {READINGS_NEEDED}: "
             f"read more often than every {format_duration(source.probe.every)}, or run longer"
         )
     errors = [item.error for item in source.attempts if item.value is None and item.error]

@@ -14,22 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.generator import generator_faults
 from loadgate.judge.results import Grade, ObjectiveResult, worst
 from loadgate.judge.slots import TOLERANCE, Interval, total_length
-from loadgate.measure.delta import FleetRow
-from loadgate.measure.window import Series
 from loadgate.plan.units import format_duration, format_share
 
 COVERAGE_NEEDED: Final = 0.99
 """The share of the steady phase, in worker seconds, that must have been reported."""
-START_LAG_LIMIT_US: Final = 20_000
-"""The p99 of start lag over the steady phase past which the generator was too late; in µs."""
-UNSENT_LIMIT: Final = 0.01
-"""The share of steady arrivals that the generator itself may leave unsent."""
-LOOP_LAG_LIMIT_US: Final = 100_000
-"""A worker whose event loop was later than this (p99 of a second, µs) was stalled in that second."""
-STALLED_LIMIT: Final = 0.10
-"""The share of worker seconds that may be stalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +82,9 @@ def void_reasons(evidence: Evidence) -> tuple[str, ...]:
         *_unbalanced(evidence),
         *_uncovered(evidence),
         *_gaps(evidence),
+        *_missing_windows(evidence),
         *_lost_workers(evidence),
-        *_saturated(evidence),
+        *generator_faults(evidence),
     )
 
 
@@ -131,18 +123,57 @@ def _uncovered(evidence: Evidence) -> list[str]:
 
 
 def _gaps(evidence: Evidence) -> list[str]:
-    """Check that nothing a worker shipped is missing in the middle; a growing run may still get it."""
-    if not evidence.gaps or not evidence.flushed:
+    """Check that nothing a worker shipped is missing; a growing run may still get it."""
+    if not evidence.flushed:
+        whole = evidence.cut_short or evidence.running or lost_workers(evidence)
+        return [] if whole else ["the workers' last reports never arrived: see their logs and the network"]
+    if not evidence.gaps:
         return []
     named = ", ".join(f"{number} of worker {worker}" for worker, number in evidence.gaps.items())
     return [f"reports of the workers never arrived ({named}): see the logs of the workers and the network"]
 
 
+def _missing_windows(evidence: Evidence) -> list[str]:
+    """Check that the windows hold at least the arrivals and the ends that the workers' ledger counted.
+
+    The ledger's last row may come before the last window, so the windows may hold more. While a run was
+    not flushed the ledger may be ahead of them.
+    """
+    if not evidence.flushed:
+        return []
+    offered: dict[str, int] = defaultdict(int)
+    finished: dict[str, int] = defaultdict(int)
+    for row in evidence.fleet:
+        offered[row.worker] = max(offered[row.worker], row.offered)
+        finished[row.worker] = max(finished[row.worker], row.finished)
+    books = evidence.books()
+    ended = books.ok + books.failed + books.timeout
+    reasons = []
+    for what, counted, kept in (
+        ("arrivals", sum(offered.values()), books.arrivals),
+        ("answers", sum(finished.values()), ended),
+    ):
+        if kept < counted:
+            reasons.append(
+                f"the workers counted {counted} {what} and the run database holds {kept}: part of what was "
+                "measured is missing; run again, and report this"
+            )
+    return reasons
+
+
 def lost_workers(evidence: Evidence) -> tuple[str, ...]:
-    """Name the workers that were lost: by the master's events, or silent before the steady phase ended."""
+    """Name the workers that were lost.
+
+    The master saw them go, or never got their last report (what was in flight then is not known), or they
+    were silent before the steady phase ended.
+    """
+    gone = {"worker_lost"}
+    if not evidence.cut_short:
+        # A run that was cut short cannot pass anyway, and what it shows of failures still counts.
+        gone.add("last_delta_missing")
     by_event: set[str] = set()
     for event in evidence.events:
-        if event.kind == "worker_lost":
+        if event.kind in gone:
             by_event.add(str(event.detail.get("worker", "?")))
         elif event.kind == "worker_returned":
             by_event.discard(str(event.detail.get("worker", "?")))
@@ -168,40 +199,6 @@ def _lost_workers(evidence: Evidence) -> list[str]:
     ]
 
 
-def _saturated(evidence: Evidence) -> list[str]:
-    """Check that the generator kept up with its own schedule."""
-    reasons = []
-    total = evidence.total(None)
-    remedy = "add workers, lower the rate, or give the generator more CPU"
-    lag = total.histogram(Series.START_LAG).percentile(9900)
-    if lag is not None and lag > START_LAG_LIMIT_US:
-        reasons.append(
-            f"the generator was saturated: 1% of requests started {format_duration(lag / 1e6)} or more "
-            f"after their time though a user was free "
-            f"(limit {format_duration(START_LAG_LIMIT_US / 1e6)}): {remedy}"
-        )
-    books = evidence.books(None, "steady")
-    if books.arrivals and books.unsent_generator > UNSENT_LIMIT * books.arrivals:
-        reasons.append(
-            f"the generator was saturated: it never sent {books.unsent_generator} of {books.arrivals} "
-            f"requests (limit {format_share(UNSENT_LIMIT)}): {remedy}"
-        )
-    rows = steady_rows(evidence)
-    stalled = sum(row.loop_lag_p99_us > LOOP_LAG_LIMIT_US for row in rows)
-    if stalled > STALLED_LIMIT * len(rows):
-        reasons.append(
-            f"the generator was saturated: its event loop stalled for over "
-            f"{format_duration(LOOP_LAG_LIMIT_US / 1e6)} in {stalled} of {len(rows)} worker seconds "
-            f"(limit {format_share(STALLED_LIMIT)}): {remedy}"
-        )
-    return reasons
-
-
-def steady_rows(evidence: Evidence) -> list[FleetRow]:
-    """Return the fleet rows of the seconds that lie in the steady phase."""
-    return [row for row in evidence.fleet if any(float(row.second) in part for part in evidence.steady)]
-
-
 def early_reason(evidence: Evidence) -> str | None:
     """Say why a run that was cut short cannot pass; None for a run that went as planned."""
     if evidence.running:
@@ -223,8 +220,8 @@ def early_reason(evidence: Evidence) -> str | None:
 def overall(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> Grade:
     """Return the verdict of a run: void is INVALID, else the worst row that decides.
 
-    No rows, or no row that passes among the optional ones alone, is INVALID; so is a PASS or WARN of a run
-    that was cut short.
+    No rows, or no row that passes among the optional ones alone, is INVALID; so is a run that was cut short
+    and does not FAIL.
     """
     if void or not rows:
         return Grade.INVALID
@@ -234,6 +231,6 @@ def overall(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) 
         passed = any(row.verdict is Grade.PASS for row in rows)
         deciding = [Grade.PASS if passed else Grade.INVALID]
     grade = worst(deciding)
-    if grade in (Grade.PASS, Grade.WARN) and (evidence.cut_short or evidence.running):
+    if grade is not Grade.FAIL and (evidence.cut_short or evidence.running):
         return Grade.INVALID
     return grade

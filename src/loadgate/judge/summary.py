@@ -6,8 +6,9 @@ import math
 from typing import Any, Final, get_args
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.generator import rows_by_worker
 from loadgate.judge.results import number
-from loadgate.judge.run import coverage, lost_workers, steady_rows
+from loadgate.judge.run import coverage, lost_workers
 from loadgate.measure.delta import FleetRow
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.window import ALL, Clock, LatencyOn, Series, Window
@@ -61,10 +62,6 @@ def books(evidence: Evidence) -> dict[str, Any]:
 
 def generator(evidence: Evidence) -> dict[str, Any]:
     """Return the health of the generator over the steady phase; lags in milliseconds, CPU in cores."""
-    rows = steady_rows(evidence)
-    by_worker: dict[str, list[FleetRow]] = {}
-    for row in rows:
-        by_worker.setdefault(row.worker, []).append(row)
     total = evidence.total(None)
     arrivals = evidence.books(None, "steady").arrivals
     return {
@@ -75,7 +72,7 @@ def generator(evidence: Evidence) -> dict[str, Any]:
         "offered_per_second": arrivals / evidence.seconds if evidence.seconds else None,
         "start_lag": _summary(total.histogram(Series.START_LAG)),
         "pool_wait": _summary(total.histogram(Series.POOL_WAIT)),
-        "workers": [_worker(name, rows) for name, rows in sorted(by_worker.items())],
+        "workers": [_worker(name, rows) for name, rows in rows_by_worker(evidence).items()],
     }
 
 

@@ -87,8 +87,11 @@ class Verdict:
         }
 
 
-def judge(evidence: Evidence, *, strict: bool = False, now: datetime) -> Verdict:
-    """Judge a run. `strict` gives WARN an exit code of its own; `now` must know its time zone."""
+def judge(evidence: Evidence, *, strict: bool = False, interrupted: bool = False, now: datetime) -> Verdict:
+    """Judge a run. `strict` gives WARN an exit code of its own; `now` must know its time zone.
+
+    `interrupted` says that the command that judges was: it exits so even when the run came to its end.
+    """
     voided = void_reasons(evidence)
     void = bool(voided)
     rows = evaluate_all(evidence)
@@ -103,7 +106,7 @@ def judge(evidence: Evidence, *, strict: bool = False, now: datetime) -> Verdict
         reasons=_reasons(evidence, grade, voided, rows, limit),
         rows=rows,
         findings=find_all(evidence, rows, void=void),
-        exit_code=exit_code(grade, evidence.ended, strict=strict),
+        exit_code=exit_code(grade, "interrupted" if interrupted else evidence.ended, strict=strict),
         strict=strict,
         judged_at=now,
     )

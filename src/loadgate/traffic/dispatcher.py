@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
@@ -54,8 +53,7 @@ class Dispatcher:
         self.done = False
 
     def start(self) -> None:
-        """Begin with the second of run time that comes next, or with second 0 before the anchor."""
-        self._second = max(math.floor(self._clock() - self._anchor), -1)
+        """Begin with second 0: whatever is due already, because the word came late, is offered at once."""
         self._advance()
         self._pacer = Pacer(self._wake)
         self._arm()

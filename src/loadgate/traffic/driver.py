@@ -89,6 +89,8 @@ class Driver:
         try:
             value = job.function(persona)
             repeats = draws_repeat(job.corpora) if job.corpora else False
+            if not isinstance(value, Request):
+                raise TypeError(f"{job.function.__name__} returned {type(value).__name__}, not a request")
         except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
             self.record_exception(job, due, pool_wait, error)
             return
@@ -139,24 +141,30 @@ class Driver:
         return response
 
     def record_exception(self, job: Job, due: float | None, pool_wait: float, error: Exception) -> None:
-        """Count a turn whose own code raised: a failed arrival, with the exception as its kind."""
-        if isinstance(error, (StopUser, StopTest)):
+        """Count a turn whose own code raised: a failed arrival, with the exception as its kind.
+
+        Locust's StopUser and StopTest go on after that; in the closed model they are no arrival.
+        """
+        stops = isinstance(error, (StopUser, StopTest))
+        if stops and due is None:
             raise error
         now = _monotonic()
         kind = f"the user code raised {type(error).__name__}"
         if self.engine.first_time(f"{job.kind.name} {kind}"):
             _log.error("%s: %s (logged once)", job.kind.name, kind, exc_info=error)
         self.engine.recorder.failure(job.kind.name, "failed", kind, str(error)[:_SAMPLE_CHARACTERS])
-        if due is None or job.is_flow:
-            job.arrive(now if due is None else due)
         when = now if due is None else due
+        if due is None or job.is_flow:
+            job.arrive(when)
         job.done((when, pool_wait, now, now, now, _FAILED, 0))
+        if stops:
+            raise error
         if due is None:
             # Nothing else may have paused this user; without a pause the process would hang.
             gevent.sleep(_PAUSE_AFTER_EXCEPTION)
 
     def _start_personas(self) -> None:
-        if self.engine.is_open:
+        if self.engine.plan is not None:
             # One user is one connection, whichever class's request it sends.
             self.engine.lender = self
             try:
@@ -181,9 +189,8 @@ class Driver:
 
     def _loop(self) -> None:
         engine = self.engine
-        jobs = engine.jobs_of(type(self.user))
-        if not jobs:
-            self._rest_for_good()
+        # A plan's mix is over all classes; without a plan, Locust's users of each class are the mix.
+        jobs = list(engine.jobs) if engine.plan is not None else engine.jobs_of(type(self.user))
         pick = _picker(jobs, engine, self.number)
         wait = self._waiter()
         staged = engine.plan is not None

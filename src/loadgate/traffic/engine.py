@@ -80,6 +80,11 @@ class Engine:
         self.jobs = tuple(self.job(kind) for kind in kinds_of(self.user_classes, mix))
         if self.user_classes and not self.jobs:
             raise UsageError("the mix leaves nothing to send", hint="name at least one endpoint in it")
+        if self.plan is not None and not self.jobs:
+            raise UsageError(
+                "the plan wants traffic, and the locustfile has no user class derived from LoadUser",
+                hint="stock Locust users follow no plan: run them with locust alone, or derive from LoadUser",
+            )
 
     @cached_property
     def is_open(self) -> bool:

@@ -72,7 +72,9 @@ def judge_answer(check: Check | None, response: Response) -> str | None:
         return f"the check raised {type(error).__name__}"
     if result is None or result is True or result == "":
         return None
-    return result if isinstance(result, str) else f"the check returned {result!r}"
+    return (
+        result if isinstance(result, str) else f"the check returned a value of type {type(result).__name__}"
+    )
 
 
 def kinds_of(user_classes: Iterable[type[Any]], mix: Mapping[str, float] | None = None) -> tuple[Kind, ...]:
