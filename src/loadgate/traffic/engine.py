@@ -35,7 +35,7 @@ _DRAIN_POLL = 0.01
 
 @dataclass(frozen=True)
 class Place:
-    """Say which worker of a run this process is."""
+    """Say which worker of a run this process is; `workers` is 0 for one without a share of the schedule."""
 
     run: str
     worker: str
@@ -44,6 +44,8 @@ class Place:
 
     def slots(self) -> range:
         """Return this worker's share of the schedule's slots."""
+        if not self.workers:
+            return range(0)
         return range(self.index % self.workers, SLOTS, self.workers)
 
 
