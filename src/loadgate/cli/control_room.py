@@ -35,6 +35,8 @@ from loadgate.watch.reach import reach
 from loadgate.watch.runner import ProbeRunner
 
 _LOOK_EVERY = 0.5
+_OVERTIME = 60.0
+"""Seconds beyond the planned end and the drain after which a run is ended by force."""
 _ANCHOR_WITHIN = 90.0
 """Seconds in which the run's clock must have started."""
 _WORKERS_END_WITHIN = 20.0
@@ -179,6 +181,9 @@ class ControlRoom:
                     over_since = time.monotonic()
                 if over_since is not None and time.monotonic() > over_since + _MASTER_LEAVES_WITHIN:
                     view.note("the run is over and its master did not leave; it is ended now")
+                    generator.kill()
+                if time.monotonic() > planned_end + plan.scenario.http.timeout + _OVERTIME:
+                    view.note("the run did not come to its planned end; the generator is ended now")
                     generator.kill()
                 self._pause(generator, interrupts)
             # What the master committed last came after the last look.
