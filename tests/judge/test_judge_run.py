@@ -92,6 +92,12 @@ def test_a_run_that_still_goes_on_never_passes(make: Any) -> None:
     assert overall(evidence, rows_of(make, "FAIL"), void=False) is Grade.FAIL
 
 
+def test_a_run_without_an_anchor_is_void(make: Any) -> None:
+    """Windows that belong to no time of day are not evidence of that day's release."""
+    (reason,) = void_reasons(make.evidence(anchored=False))
+    assert "no anchor" in reason
+
+
 def test_a_good_run_is_not_void(make: Any) -> None:
     """The run that the other tests spoil has nothing wrong with it."""
     assert void_reasons(make.evidence()) == ()

@@ -114,6 +114,8 @@ class Evidence:
     mode: str = "distributed"
     workers_expected: int = 1
     anchor_wall: float = 0.0
+    anchored: bool = True
+    """Whether the run has its anchor: without it no run time can be told as a time of day."""
     started_at: str = ""
     host: str = ""
     source_addresses: int = 1
@@ -245,6 +247,7 @@ def gather(
             mode=str(reader.value("mode", None) or "distributed"),
             workers_expected=_workers(reader.value("workers_expected", None), plan, fleet),
             anchor_wall=float(anchor.get("wall", 0.0)),
+            anchored="wall" in anchor,
             started_at=str(reader.value("started_at", None) or ""),
             host=str(reader.value("host", None) or (plan.scenario.host if plan else "")),
             versions={str(key): str(value) for key, value in (reader.value("versions", None) or {}).items()},

@@ -76,6 +76,8 @@ def void_reasons(evidence: Evidence) -> tuple[str, ...]:
     """Return why the run is void, with what to do; empty for a run that can be judged."""
     if not evidence.books().arrivals:
         return ("no request was made: see that the locustfile has tasks and that the load was started",)
+    if not evidence.anchored:
+        return ("the run database holds no anchor: it was damaged, or the load never began; run again",)
     if not evidence.seconds:
         return ()
     return (
