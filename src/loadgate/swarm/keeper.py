@@ -48,6 +48,12 @@ class Batch:
         return bool(self.deltas or self.events or self.values)
 
 
+def admit_loss(batch: Batch) -> None:
+    """Make the end of a run whose earlier batch could not be written say so, whatever it was to say."""
+    if "ended" in batch.values and batch.values["ended"] is not None:
+        batch.values.update(ended="died", flushed=False)
+
+
 class Keeper:
     """Write one run's database. `committed(keys)` is called in the event loop after each commit.
 
@@ -71,6 +77,7 @@ class Keeper:
         self._wake.start(self._collect)
         self._sleep = monkey.get_original("time", "sleep")
         self._closed = False
+        self._dropped = False
         sys.setswitchinterval(_SWITCH_EVERY)
         monkey.get_original("_thread", "start_new_thread")(self._work, ())
 
@@ -133,16 +140,20 @@ class Keeper:
             self._tell("closed", None)
 
     def _commit(self, writer: RunWriter, batch: Batch, *, final: bool) -> Batch:
+        if self._dropped:
+            admit_loss(batch)
         try:
             keys = writer.commit(batch.deltas, events=batch.events, run_values=batch.values)
         except StoreError as error:
             self._tell("failed", error)
             if final:
+                self._dropped = True
                 return Batch()
             self._sleep(_RETRY_AFTER)
             return batch
         except Exception as error:  # noqa: BLE001 - a delta that cannot be merged must not end the thread
             self._tell("failed", error)
+            self._dropped = True
             return Batch()
         self._tell("committed", keys)
         return Batch()
