@@ -85,3 +85,12 @@ def test_exact_counts_and_exact_values_agree(make: Any, seconds: list[dict[int, 
     (result,) = evaluate_all(make.evidence(row, windows=windows))
     at_rank = values[-(-95 * len(values) // 100) - 1]
     assert (result.verdict is not Grade.FAIL) is (at_rank < 50)
+
+
+def test_one_more_bad_request_makes_no_row_certain(make: Any) -> None:
+    """Four quick requests are one too few for p50; a fifth that failed does not make up the number."""
+    row = make.objective(statistic="p50", alert="> 200ms")
+    windows = [make.window(10, {1: 4}, over_ms=[50, 200])]
+    before = evaluate_all(make.evidence(row, windows=windows))[0]
+    after = evaluate_all(make.evidence(row, windows=spoil(windows, 0, "failed", 1)))[0]
+    assert (before.verdict, after.verdict) == (Grade.INCONCLUSIVE, Grade.INCONCLUSIVE)

@@ -60,12 +60,10 @@ def test_an_error_fault_answers_its_status_for_its_endpoint_only(
 def test_a_reset_is_a_reset_and_is_booked_as_unanswered():
     """The client sees ECONNRESET, not an orderly end; the books of a service of its own hold nothing else."""
     with StagingService(faults=("reset",)) as service:
-        with (
-            socket.create_connection((service.host, service.port), timeout=5) as sock,
-            pytest.raises(ConnectionResetError),
-        ):
+        with socket.create_connection((service.host, service.port), timeout=5) as sock:
             sock.sendall(REQUEST)
-            sock.recv(1)
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
         emotion = service.counts()["routes"]["emotion"]
     assert emotion["statuses"] == {"unanswered": 1}
     assert emotion["in_progress"] == 0

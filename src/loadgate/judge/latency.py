@@ -36,6 +36,8 @@ def latency(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     parts = [measure(objective, window) for window in evidence.by_slot(cut, objective.endpoint)]
     method = EXACT_VALUE if objective.rank is None else EXACT if whole.exact else BY_HISTOGRAM
     result = decide(objective, whole, cut, parts, method=method, notes=_notes(objective, evidence, total))
+    _, infinite = total.response(objective.latency_on, clock_of(objective))
+    result = replace(result, bad=infinite)
     if whole.value is not None and whole.exact and objective.target.met(whole.value) != whole.holds:
         note = "the value shown is the upper edge of its histogram counter; the limit was compared exactly"
         result = replace(result, notes=(*result.notes, note))

@@ -30,6 +30,7 @@ def error_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     if evidence.ended != "died" and not evidence.running and books.missing > 0:
         whole = measured(objective, (books.arrivals - books.ok) / books.arrivals, books.arrivals)
     result = _by_windows(objective, evidence, lambda window: _errors(objective, window), whole=whole)
+    result = replace(result, bad=max(result.n - books.ok, 0))
     return _with_retries(result, books, total.count(Count.RETRIES))
 
 

@@ -85,6 +85,8 @@ class ObjectiveResult:
     reason: str
     value: float | None = None
     n: int = 0
+    bad: int = 0
+    """How many of the samples are bad whatever the limit is: infinitely slow, or no ok answer."""
     interval: tuple[float, float] | None = None
     """The confidence interval of `value`; none is estimated, so limits meet the value itself."""
     worst_window: Worst | None = None

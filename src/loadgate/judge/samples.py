@@ -35,8 +35,11 @@ def fewest(objective: Objective) -> int:
 
 
 def enough(result: ObjectiveResult) -> ObjectiveResult:
-    """Return the row, or INCONCLUSIVE in its place when there are too few samples; a FAIL stays."""
-    needed = fewest(result.objective)
+    """Return the row, or INCONCLUSIVE in its place when there are too few samples; a FAIL stays.
+
+    Bad samples do not count towards them: none of them can make a row more certain of its target.
+    """
+    needed = fewest(result.objective) + result.bad
     if result.verdict not in (Grade.PASS, Grade.WARN) or result.n >= needed:
         return result
     shown = spelled(result.objective.target, result.value)
