@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -83,6 +84,47 @@ def test_delta_takes_numbers_of_numpy() -> None:
     assert type(arrived.fleet[0].cpu) is float
 
 
+def test_delta_carries_what_is_told_of_a_worker() -> None:
+    """The p99, the clock's offset with its sign, its error and the backlog arrive as they were sent."""
+    row = replace(ROW, p99_us=1234.5, clock_offset_us=-250.25, clock_error_us=30.0, unacknowledged=3)
+    assert Delta.from_wire(through_msgpack(Delta("r", "w", 0, 0, [], [], [row]))).fleet == [row]
+
+
+@pytest.mark.parametrize("name", ["p99_us", "clock_error_us", "unacknowledged", "cpu"])
+def test_delta_refuses_a_negative_figure(name: str) -> None:
+    """Only the clock's offset has a sign."""
+    wire = through_msgpack(Delta("r", "w", 0, 0, [], [], [replace(ROW, **{name: -1})]))
+    with pytest.raises(MeasureError, match=name):
+        Delta.from_wire(wire)
+
+
+def test_delta_of_another_release_says_so(wire: dict[str, Any]) -> None:
+    """A worker of the release before sends version 1: the error names both, and how to mend it."""
+    wire["version"] = 1
+    with pytest.raises(MeasureError, match="wire version 1, not 2") as caught:
+        Delta.from_wire(wire)
+    assert "same release" in caught.value.hint
+
+
+def test_delta_that_arrived_gives_its_windows_each_time(wire: dict[str, Any]) -> None:
+    """Changing what `windows` gave changes neither the delta nor what it gives next."""
+    delta = Delta.from_wire(wire)
+    (window,) = delta.windows
+    before = window.copy()
+    window.merge(window.copy())
+    assert list(delta.windows) == [before]
+    assert delta.packed is delta.packed
+    assert delta.packed.heads[0].counts == {"arrivals": 3, "ok": 3}
+
+
+def test_delta_compares_by_content() -> None:
+    """Another key or content is another delta; another kind of thing is none."""
+    assert Delta("r", "w", 0, 0) == Delta("r", "w", 0, 0)
+    assert Delta("r", "w", 0, 0) != Delta("r", "w", 0, 1)
+    assert Delta("r", "w", 0, 0) != Delta("r", "w", 0, 0, [Window(0, 1, "e", "steady")])
+    assert Delta("r", "w", 0, 0) != 5
+
+
 def test_delta_takes_text_that_is_no_utf8() -> None:
     """A lone surrogate in a sample is replaced: it cannot be packed."""
     failure = Failure("emotion", "failed", "x", "y", 1, 0.0, 0.0, ["\udc80"])
@@ -105,7 +147,8 @@ def test_delta_is_small() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("version", 2),
+        ("version", 1),
+        ("version", 3),
         ("version", None),
         ("run", ""),
         ("run", 5),
@@ -239,6 +282,11 @@ def test_delta_refuses_garbage_in_its_histograms(wire: dict[str, Any], key: str,
         (4, {"ok": -1}),
         (4, {"ok": 1.5}),
         (4, [1]),
+        (4, {1: 1}),
+        (4, {"ok": 2**61}),
+        (4, {"ok": True}),
+        (5, [["response.ok"], "connect"]),
+        (5, ["response.ok", 5]),
         (5, ["response.ok", "response.ok"]),
         (5, ["response.ok", "pool"]),
         (5, ["response.ok"]),
@@ -250,6 +298,12 @@ def test_delta_refuses_garbage_in_its_histograms(wire: dict[str, Any], key: str,
         (6, {"response.ok": 0}),
         (6, {"connect>5": 0}),
         (6, {"nothing>5": 0}),
+        (6, {5: 0}),
+        (6, {"response.ok>50000": True}),
+        (6, {"response.ok>50000": None}),
+        (6, {"response.failed>50000": 1}),
+        (6, {f"response.ok>{n}": 0 for n in range(2_001)}),
+        (6, []),
         (6, None),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from loadgate.errors import MeasureError
 from loadgate.measure.failures import MOST_KINDS, OTHER
 from loadgate.measure.layout import HIGHEST_US
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT, Recorder
-from loadgate.measure.records import BLOCK, Flag, Outcome
+from loadgate.measure.records import BLOCK, EARLY_S, MOST_ANCHORS, Anchors, Flag, Outcome
 from loadgate.measure.window import Count, Window, windows_merged
 
 ANCHOR = 5000.0
@@ -326,16 +327,206 @@ def test_recorder_starts_once(make_recorder: MakeRecorder) -> None:
 
 
 def test_recorder_corrects_its_anchor(make_recorder: MakeRecorder) -> None:
-    """A correction counts from where it came; latencies are the same."""
+    """A correction at 3 s sets what is due from then on a second back; latencies are the same."""
     recorder = make_recorder()
-    recorder.channel("emotion").done(record(3.0, service=0.01))
     recorder.correct_anchor(ANCHOR + 1)
-    recorder.channel("emotion").done(record(3.0, service=0.01))
-    windows = recorder.drain(None)
-    assert [window.second for window in windows] == [2, 3]
-    assert windows[0].histograms == windows[1].histograms
+    for due in (2.5, 4.5):
+        recorder.channel("emotion").done(record(due, service=0.01))
+    early, late = recorder.drain(None)
+    assert (early.second, late.second) == (2, 3)
+    assert early.histograms == late.histograms
+    assert (recorder.run_time(ANCHOR + 2.5), recorder.run_time(ANCHOR + 4.5)) == (2.5, 3.5)
+
+
+def test_recorder_corrects_only_what_was_started() -> None:
+    """Before the start there is no anchor, and no run time; an anchor is a finite time."""
+    recorder = Recorder()
+    for ask in (recorder.correct_anchor, recorder.run_time):
+        with pytest.raises(MeasureError):
+            ask(ANCHOR)
+    recorder.start(ANCHOR, lambda times: np.zeros(times.shape, np.int8), ("steady",))
     with pytest.raises(MeasureError):
-        Recorder().correct_anchor(ANCHOR)
+        recorder.correct_anchor(NAN)
+
+
+class Moving:
+    """A recorder whose clock is moved by hand, in phases of half a second: a, b, c, d, a and so on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.recorder = Recorder(clock=lambda: ANCHOR + self.now)
+        self.recorder.start(ANCHOR, lambda times: (np.floor(times * 2) % 4).astype(np.int8), "abcd")
+
+    def phases(self) -> list[str]:
+        """Return the phase of each window."""
+        return [window.phase for window in self.recorder.drain(None)]
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+@pytest.mark.parametrize("end", ["ok", "pool", "broken"])
+def test_recorder_keeps_a_request_in_one_phase_over_a_correction(flushed: bool, end: str) -> None:
+    """Due at 0.45 s in a, though by the new anchor 0.45 s is in b: the arrival and its end are in a."""
+    moving = Moving()
+    moving.now = 0.45
+    moving.recorder.channel("emotion").due(ANCHOR + 0.45)
+    if flushed:
+        moving.recorder.flush()
+    moving.recorder.correct_anchor(ANCHOR - 0.1)
+    moving.now = 0.6
+    if end == "pool":
+        moving.recorder.unsent("emotion", ANCHOR + 0.45, "pool", ANCHOR + 0.6)
+    else:
+        wait = NAN if end == "broken" else 0.0
+        moving.recorder.channel("emotion").done((ANCHOR + 0.45, wait, *record(0.45, service=0.1)[2:]))
+    (window,) = moving.recorder.drain(None)
+    assert (window.phase, window.imbalance, window.count(Count.ARRIVALS)) == ("a", 0, 1)
+
+
+def test_recorder_takes_what_is_due_a_moment_ahead_by_the_anchor_before() -> None:
+    """Due 0.9 ms after the correction may be counted already: it keeps the old anchor, 1.1 ms has the new."""
+    moving = Moving()
+    moving.now = 0.498
+    moving.recorder.channel("emotion").due(ANCHOR + 0.4989)
+    moving.recorder.flush()
+    moving.recorder.correct_anchor(ANCHOR - 0.1)
+    moving.recorder.channel("emotion").done(record(0.4989))
+    moving.recorder.channel("creative").done(record(0.4991))
+    assert [(one.endpoint, one.phase) for one in moving.recorder.drain(None)] == [
+        ("creative", "b"),
+        ("emotion", "a"),
+    ]
+
+
+def test_recorder_gives_failures_first_before_last_over_a_correction() -> None:
+    """Seen at 3.0 s and, after run time was set back by 0.5 s, at 2.7 s: first 2.7, last 3.0."""
+    moving = Moving()
+    moving.now = 3.0
+    moving.recorder.failure("emotion", "failed", "k", "m")
+    moving.recorder.correct_anchor(ANCHOR + 0.5)
+    moving.now = 3.2
+    moving.recorder.failure("emotion", "failed", "k", "m")
+    (failure,) = moving.recorder.failures()
+    assert (failure.first, failure.last) == (pytest.approx(2.7), pytest.approx(3.0))
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.floats(0, 0.3)),
+        st.tuples(st.just("arrive"), st.floats(-0.2, 0.001)),
+        st.tuples(st.just("end"), st.sampled_from(["ok", "failed", "unfinished", "pool", "broken"])),
+        st.tuples(st.just("correct"), st.floats(-0.4, 0.4)),
+        st.tuples(st.just("flush"), st.booleans()),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150)
+@given(steps=STEPS)
+def test_recorder_books_balance_over_corrections(steps: list[tuple[str, Any]]) -> None:
+    """Per phase, whatever was corrected and flushed between an arrival and its end; and the phase is right.
+
+    It is that of the last anchor whose correction was more than a millisecond before the due time.
+    """
+    moving, under_way, windows = Moving(), [], []
+    recorder, pieces = moving.recorder, [(-math.inf, ANCHOR)]
+    expected: Counter[str] = Counter()
+    ends = [("end", "ok")] * sum(kind == "arrive" for kind, _ in steps)
+    for kind, value in steps + ends:
+        now = ANCHOR + moving.now
+        if kind == "wait":
+            moving.now += value
+        elif kind == "arrive":
+            due = now + value
+            recorder.channel("emotion").due(due)
+            under_way.append(due)
+            anchor = [anchor for start, anchor in pieces if start < due][-1]
+            expected["abcd"[math.floor((due - anchor) * 2) % 4]] += 1
+        elif kind == "end" and under_way:
+            finish(recorder, under_way.pop(), now, value)
+        elif kind == "correct":
+            pieces.append((now + EARLY_S, pieces[-1][1] + value))
+            recorder.correct_anchor(pieces[-1][1])
+        elif kind == "flush":
+            windows += recorder.drain(moving.now) if value else []
+            recorder.flush()
+    windows += recorder.drain(None)
+    assert all(window.imbalance == 0 for window in by_phase(windows).values())
+    assert {phase: one.count(Count.ARRIVALS) for phase, one in by_phase(windows).items()} == expected
+
+
+def finish(recorder: Recorder, due: float, now: float, how: str) -> None:
+    """End a request that was due at `due` of the clock, now or as soon as it may."""
+    begun, ended = due, max(now, due)
+    if how == "pool":
+        recorder.unsent("emotion", due, "pool", now)
+        return
+    wait = NAN if how == "broken" else 0.0
+    recorder.channel("emotion").done((due, wait, begun, begun, ended, CODES[how], 0))
+
+
+def by_phase(windows: list[Window]) -> dict[str, Window]:
+    """Return the windows of each phase as one."""
+    phases = {window.phase for window in windows}
+    return {phase: windows_merged(one for one in windows if one.phase == phase) for phase in phases}
+
+
+@given(
+    corrections=st.lists(st.tuples(st.floats(0, 100), st.floats(-5, 5)), max_size=12),
+    times=st.lists(st.floats(-10, 1500) | st.just(NAN) | st.just(math.inf), max_size=20),
+)
+def test_anchors_hold_from_their_correction_on(
+    corrections: list[tuple[float, float]], times: list[float]
+) -> None:
+    """Each time less the last anchor whose correction was over a millisecond before it."""
+    anchors, now, pieces = Anchors(7.0), 0.0, [(-math.inf, 7.0)]
+    for pause, anchor in corrections:
+        now += pause
+        anchors.correct(anchor, now)
+        pieces.append((now + EARLY_S, anchor))
+    in_force = [[anchor for start, anchor in pieces if not time <= start][-1] for time in times]
+    expected = [time - anchor for time, anchor in zip(times, in_force, strict=True)]
+    assert anchors.convert(np.array(times)).tolist() == pytest.approx(expected, nan_ok=True)
+    assert [anchors.run_time(time) for time in times] == pytest.approx(expected, nan_ok=True)
+
+
+def test_anchors_hold_after_their_beginning_not_from_it() -> None:
+    """A due time just as far ahead as it may be can have been converted before, so it keeps its anchor."""
+    anchors = Anchors(0.0)
+    anchors.correct(1.0, 5.0)
+    edge = 5.0 + EARLY_S
+    assert anchors.convert(np.array([edge])).tolist() == [edge] == [anchors.run_time(edge)]
+    assert anchors.run_time(math.nextafter(edge, 9.0)) == pytest.approx(edge - 1.0)
+
+
+def test_anchors_take_the_last_of_two_corrections_at_once() -> None:
+    """At one moment only the last word counts."""
+    anchors = Anchors(0.0)
+    anchors.correct(1.0, 5.0)
+    anchors.correct(2.0, 5.0)
+    anchors.correct(2.0, 6.0)
+    assert [anchors.run_time(time) for time in (4.0, 5.5, 6.5)] == [4.0, 3.5, 4.5]
+
+
+def test_anchors_are_kept_for_an_hour() -> None:
+    """Corrected every 10 s for three hours: of the last hour each holds, before that the oldest of those."""
+    anchors = Anchors(0.0)
+    for number in range(1, 1081):
+        anchors.correct(number * 1e-3, number * 10.0)
+    assert len(anchors) <= 362
+    recent = np.arange(7205.0, 10800.0, 10.0)
+    expected = [time - int(time // 10) * 1e-3 for time in recent.tolist()]
+    assert anchors.convert(recent.copy()).tolist() == pytest.approx(expected, abs=1e-9)
+    assert anchors.run_time(100.0) == pytest.approx(100.0 - 0.719, abs=1e-9)
+
+
+def test_anchors_are_bounded_however_often_they_are_corrected() -> None:
+    """5000 corrections a millisecond apart keep 4096; the newest holds."""
+    anchors = Anchors(0.0)
+    for number in range(1, 5001):
+        anchors.correct(float(number), number * 1e-3)
+    assert len(anchors) == MOST_ANCHORS
+    assert anchors.run_time(10_000.0) == 5_000.0
 
 
 def test_recorder_keeps_bound_methods_valid(make_recorder: MakeRecorder) -> None:

@@ -162,6 +162,17 @@ def test_windows_merged_over_endpoints_and_phases(window: Window) -> None:
     assert window == before
 
 
+def test_a_loss_survives_merging(window: Window) -> None:
+    """One window in whose time a worker was lost is enough for the total; a copy keeps it."""
+    lossy = Window(11, 1, "emotion", "steady", loss=True)
+    assert windows_merged([window, lossy]).loss
+    assert windows_merged([lossy, window]).loss
+    assert not windows_merged([window, window]).loss
+    assert lossy.copy().loss
+    assert sum_windows([window, lossy], 10, 12).loss
+    assert not sum_windows([window, lossy], 10, 11).loss
+
+
 def test_windows_merged_of_nothing() -> None:
     """No windows give an empty one of no length."""
     assert windows_merged([]) == Window(0, 0, ALL, ALL)

@@ -26,11 +26,14 @@ from loadgate.exit_codes import ExitCode
 from loadgate.judge.evidence import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import Plan, load_plan
+from loadgate.plan.units import format_duration
 from loadgate.report.follow import Follower
 from loadgate.report.live import open_view
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
-from loadgate.swarm.launch import Generator, launch
+from loadgate.swarm.address import parse_address
+from loadgate.swarm.launch import Generator, Listen, launch
+from loadgate.swarm.secret import secret_for
 from loadgate.watch.reach import reach
 from loadgate.watch.runner import ProbeRunner
 
@@ -52,12 +55,20 @@ class Request:
     scenario: Path
     host: str | None = None
     workers: int | None = None
+    listen: Listen | None = None
     sla: Path | None = None
     overrides: tuple[str, ...] = ()
     results: str | None = None
     strict: bool = False
     as_json: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def listen_at(bind: str | None, within: float) -> Listen:
+    """Say where the master of a distributed run listens. UsageError without a secret where one is needed."""
+    host, port = parse_address(bind or "127.0.0.1")
+    secret_for(host, os.environ)
+    return Listen(host, port, within)
 
 
 class Interrupts:
@@ -122,7 +133,10 @@ class ControlRoom:
         return plan
 
     def _load(self, plan: Plan, folder: RunFolder, interrupts: Interrupts) -> None:
-        generator = launch(plan, folder, workers=plan.scenario.generator.workers)
+        listen = self.request.listen
+        generator = launch(plan, folder, workers=plan.scenario.generator.workers, listen=listen)
+        if listen is not None:
+            self._say_where(listen, plan.scenario.generator.workers)
         probes: ProbeRunner | None = None
         try:
             anchor = self._wait_for_anchor(generator, folder, interrupts)
@@ -143,10 +157,16 @@ class ControlRoom:
             generator.kill()
             self._settle(folder, generator, interrupts)
 
+    def _say_where(self, listen: Listen, workers: int) -> None:
+        within, where = format_duration(listen.within), f"{listen.host}:{listen.port}"
+        click.echo(f"waiting up to {within} for {workers} worker(s) at {where}; start each with:", err=True)
+        click.echo(f"  loadgate worker --master HOST:{listen.port}", err=True)
+
     def _wait_for_anchor(
         self, generator: Generator, folder: RunFolder, interrupts: Interrupts
     ) -> float | None:
-        deadline = time.monotonic() + _ANCHOR_WITHIN
+        within = _ANCHOR_WITHIN + (self.request.listen.within if self.request.listen is not None else 0.0)
+        deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             if generator.ended() or interrupts.count:
                 return None
@@ -156,7 +176,7 @@ class ControlRoom:
                     return float(anchor["monotonic"])
             time.sleep(0.05)
         raise GeneratorError(
-            f"the load had not begun after {_ANCHOR_WITHIN:g} s", hint=generator.tail() or str(folder.logs)
+            f"the load had not begun after {within:g} s", hint=generator.tail() or str(folder.logs)
         )
 
     def _follow(

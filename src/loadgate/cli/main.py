@@ -24,6 +24,7 @@ COMMANDS = {
     "completion": "loadgate.cli.completion:completion",
     "validate": "loadgate.cli.plans:validate",
     "verdict": "loadgate.cli.runs:verdict",
+    "worker": "loadgate.cli.worker:worker",
 }
 """Where each command lives; it is imported at its use, so that no command waits for another's imports."""
 

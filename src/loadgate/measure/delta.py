@@ -7,15 +7,17 @@ before it is believed: any process that reaches the master's port can send anyth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from loadgate.errors import MeasureError
-from loadgate.measure import checks
+from loadgate.measure import checks, wire
+from loadgate.measure.packed import PackedWindows
 from loadgate.measure.window import Window
-from loadgate.measure.wire import pack_windows, unpack_windows
 
-VERSION = 1
+VERSION = 2
+"""The form of a delta; 2 tells each second's p99, the clock and what is unacknowledged in its fleet rows."""
 MOST_SAMPLES = 3
 """Samples that are kept of one kind of failure."""
 MOST_FAILURES = 1000
@@ -60,6 +62,10 @@ class FleetRow:
     """The health of one worker in one second of run time.
 
     `offered`, `started` and `finished` are cumulative; `cpu` is in cores, `rss` in bytes, lags in µs.
+    `p99_us` is the response time of the requests of all endpoints that ended in the second, 0 when there
+    were none. `clock_offset_us` is the master's clock less the worker's as last estimated (it may be
+    negative), good to `clock_error_us`; 0 when it was never estimated. `unacknowledged` deltas were sent
+    and not yet acknowledged.
     """
 
     second: int
@@ -74,24 +80,66 @@ class FleetRow:
     start_lag_p99_us: float
     loop_lag_p99_us: float
     loop_lag_max_us: float
+    p99_us: float = 0.0
+    clock_offset_us: float = 0.0
+    clock_error_us: float = 0.0
+    unacknowledged: int = 0
 
 
-@dataclass(slots=True)
 class Delta:
-    """What one incarnation of a worker measured since its delta before."""
+    """What one incarnation of a worker measured since its delta before.
 
-    run: str
-    worker: str
-    incarnation: int
-    sequence: int
-    windows: list[Window] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    fleet: list[FleetRow] = field(default_factory=list)
+    The windows of a delta that arrived stay packed, which is all that a master needs to merge them.
+    """
+
+    __slots__ = ("_windows", "failures", "fleet", "incarnation", "run", "sequence", "worker")
+
+    def __init__(
+        self,
+        run: str,
+        worker: str,
+        incarnation: int,
+        sequence: int,
+        windows: Sequence[Window] | PackedWindows = (),
+        failures: list[Failure] | None = None,
+        fleet: list[FleetRow] | None = None,
+    ) -> None:
+        self.run = run
+        self.worker = worker
+        self.incarnation = incarnation
+        self.sequence = sequence
+        self.failures = [] if failures is None else failures
+        self.fleet = [] if fleet is None else fleet
+        self._windows = windows
 
     @property
     def key(self) -> tuple[str, int, int]:
         """What tells the deltas of one run apart: worker, incarnation, sequence."""
         return self.worker, self.incarnation, self.sequence
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        """The windows, made anew at each call where they are packed: for counts alone ask `packed`."""
+        return self._windows.unpack() if isinstance(self._windows, PackedWindows) else self._windows
+
+    @property
+    def packed(self) -> PackedWindows:
+        """The windows in packed form, in which they arrived; its `heads` tell all but the latencies."""
+        return self._windows if isinstance(self._windows, PackedWindows) else PackedWindows.of(self._windows)
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether both have the same key and content, in whatever form."""
+        if not isinstance(other, Delta):
+            return NotImplemented
+        return self._content() == other._content()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _content(self) -> tuple[object, ...]:
+        return self.run, self.key, list(self.windows), self.failures, self.fleet
+
+    def __repr__(self) -> str:
+        return f"<Delta {self.key} of run {self.run!r}>"
 
     def to_wire(self) -> dict[str, Any]:
         """Return the delta as maps, lists, text, bytes and numbers that msgpack takes.
@@ -106,7 +154,7 @@ class Delta:
             "worker": checks.plain(self.worker),
             "incarnation": int(self.incarnation),
             "sequence": int(self.sequence),
-            "windows": pack_windows(self.windows),
+            "windows": wire.to_wire(self.packed),
             "failures": [_failure_to_wire(failure) for failure in self.failures],
             "fleet": [_row_to_wire(row) for row in self.fleet],
         }
@@ -114,28 +162,29 @@ class Delta:
     @classmethod
     def from_wire(cls, obj: object) -> Delta:
         """Return the delta that `to_wire` made `obj` of. Raise MeasureError for anything else."""
-        wire = checks.mapping(obj, "a delta")
-        if wire.get("version") != VERSION:
+        found = checks.mapping(obj, "a delta")
+        if found.get("version") != VERSION:
             raise MeasureError(
-                f"a delta has the version {wire.get('version')!r}, not {VERSION}",
+                f"a delta has the wire version {found.get('version')!r}, not {VERSION}",
                 hint="Run the same release of Loadgate on the master and on every worker.",
             )
-        checks.entries(wire, _DELTA_ENTRIES, "a delta")
+        checks.entries(found, _DELTA_ENTRIES, "a delta")
         return cls(
-            run=checks.text(wire["run"], "run", empty=False),
-            worker=checks.text(wire["worker"], "worker", empty=False),
-            incarnation=checks.whole(wire["incarnation"], "incarnation"),
-            sequence=checks.whole(wire["sequence"], "sequence"),
-            windows=unpack_windows(wire["windows"]),
-            failures=checks.each(wire["failures"], MOST_FAILURES, "failures", _failure_from_wire),
-            fleet=checks.each(wire["fleet"], MOST_FAILURES, "fleet rows", _row_from_wire),
+            run=checks.text(found["run"], "run", empty=False),
+            worker=checks.text(found["worker"], "worker", empty=False),
+            incarnation=checks.whole(found["incarnation"], "incarnation"),
+            sequence=checks.whole(found["sequence"], "sequence"),
+            windows=wire.from_wire(found["windows"]),
+            failures=checks.each(found["failures"], MOST_FAILURES, "failures", _failure_from_wire),
+            fleet=checks.each(found["fleet"], MOST_FAILURES, "fleet rows", _row_from_wire),
         )
 
 
 _DELTA_ENTRIES = {"version", "run", "worker", "incarnation", "sequence", "windows", "failures", "fleet"}
 _FAILURE_FIELDS = [one.name for one in fields(Failure)]
 _ROW_FIELDS = [one.name for one in fields(FleetRow)]
-_ROW_WHOLE = {"second", "offered", "started", "finished", "in_flight", "users", "rss"}
+_ROW_WHOLE = {"second", "offered", "started", "finished", "in_flight", "users", "rss", "unacknowledged"}
+_ROW_SIGNED = {"clock_offset_us"}
 
 
 def _failure_to_wire(failure: Failure) -> list[Any]:
@@ -194,6 +243,6 @@ def _row_from_wire(obj: object) -> FleetRow:
             checked[name] = checks.whole(value, name)
         else:
             checked[name] = checks.number(value, name)
-            if checked[name] < 0:
+            if checked[name] < 0 and name not in _ROW_SIGNED:
                 raise MeasureError(f"a fleet row's {name} is negative")
     return FleetRow(**checked)

@@ -21,7 +21,7 @@ from loadgate.measure.failures import FailureLog
 from loadgate.measure.filling import Segment, fill, segments_of
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Floats
-from loadgate.measure.records import EARLIEST_S, FIELDS, LONGEST_S, Batch, Intake
+from loadgate.measure.records import EARLIEST_S, FIELDS, LONGEST_S, Anchors, Batch, Intake
 from loadgate.measure.window import Count, Window
 
 OVERFLOW_ENDPOINT = "(overflow)"
@@ -85,7 +85,7 @@ class Recorder:
         self._failures = FailureLog()
         self._intake = Intake()
         self._recent_lag = Histogram()
-        self._anchor: float | None = None
+        self._anchors: Anchors | None = None
         self._phases_of: Callable[[Floats], NDArray[np.int8]] = _no_phases
         self._phase_names: tuple[str, ...] = ()
         self._thresholds = _NO_THRESHOLDS
@@ -139,20 +139,30 @@ class Recorder:
         into `phase_names`; `thresholds` maps an endpoint, or None for all, to whole µs over which the
         values of each response and service series are counted. Raise MeasureError when called twice.
         """
-        if self._anchor is not None:
+        if self._anchors is not None:
             raise MeasureError("a recorder can only be started once", hint="Make a new one for each run.")
         if not math.isfinite(anchor_monotonic):
             raise MeasureError(f"the anchor of a run is {anchor_monotonic}")
         self._phases_of, self._phase_names = phases_of, tuple(phase_names)
         self._thresholds = {name: tuple(values) for name, values in thresholds.items()}
-        self._anchor = anchor_monotonic
+        self._anchors = Anchors(anchor_monotonic)
 
     def correct_anchor(self, anchor_monotonic: float) -> None:
-        """Move run time 0, for all that is flushed from now on: a better estimate of the master's clock."""
-        if self._anchor is None or not math.isfinite(anchor_monotonic):
+        """Move run time 0, for all times from now on: a better estimate of the master's clock.
+
+        Every time is counted from the anchor that was in force then, also when it is appended or flushed
+        later, so that a request has one phase (see `Anchors`). Latencies are not touched. Raise
+        MeasureError before `start` and for a time that is not finite.
+        """
+        if self._anchors is None or not math.isfinite(anchor_monotonic):
             raise MeasureError("the anchor can only be corrected after the start, by a finite time")
-        self.flush()
-        self._anchor = anchor_monotonic
+        self._anchors.correct(anchor_monotonic, self._clock())
+
+    def run_time(self, moment: float) -> float:
+        """Return the run time of a CLOCK_MONOTONIC moment. Raise MeasureError before `start`."""
+        if self._anchors is None:
+            raise MeasureError("there is no run time before the start of a recorder")
+        return self._anchors.run_time(moment)
 
     def flush(self) -> None:
         """Move all that was appended into the open windows; does nothing before `start`."""
@@ -164,17 +174,18 @@ class Recorder:
 
         Channels with fewer than `at_least` requests to take in are passed over.
         """
-        if self._anchor is None:
+        anchors = self._anchors
+        if anchors is None:
             return
         for channel in tuple(self._channels.values()):
             if len(channel.records) < (at_least - 1) * FIELDS:
                 continue
             if channel.arrivals:
-                self._flush_arrivals(channel, self._anchor)
+                self._flush_arrivals(channel, anchors)
             if channel.records:
-                self._flush_records(channel, self._anchor)
+                self._flush_records(channel, anchors)
             if channel.unsent:
-                self._flush_unsent(channel, self._anchor)
+                self._flush_unsent(channel, anchors)
             yield
 
     def drain(self, until: float | None) -> list[Window]:
@@ -194,17 +205,24 @@ class Recorder:
 
     def failures(self) -> list[Failure]:
         """Return the failures since the last call, in run time; none before `start`."""
-        return [] if self._anchor is None else self._failures.take(self._anchor)
+        if self._anchors is None:
+            return []
+        taken = self._failures.take(0.0)
+        for failure in taken:
+            first, last = self._anchors.run_time(failure.first), self._anchors.run_time(failure.last)
+            # A correction in between may have set run time back.
+            failure.first, failure.last = min(first, last), max(first, last)
+        return taken
 
     # ---- bulk
 
-    def _flush_records(self, channel: Channel, anchor: float) -> None:
-        for batch, broken in self._intake.batches(channel.records, anchor):
-            self._flush_block(channel, batch, broken, anchor)
+    def _flush_records(self, channel: Channel, anchors: Anchors) -> None:
+        for batch, broken in self._intake.batches(channel.records, anchors):
+            self._flush_block(channel, batch, broken, anchors)
 
-    def _flush_block(self, channel: Channel, batch: Batch, broken: Floats, anchor: float) -> None:
+    def _flush_block(self, channel: Channel, batch: Batch, broken: Floats, anchors: Anchors) -> None:
         if len(broken):
-            self._give_up_records(channel, broken, anchor)
+            self._give_up_records(channel, broken, anchors)
         if not batch.due.size:
             return
         thresholds = self._thresholds_of(channel.endpoint)
@@ -217,28 +235,28 @@ class Recorder:
         if fill(window, segment, thresholds, self._recent_lag):
             self.counters.finished += segment.flags.size
 
-    def _flush_arrivals(self, channel: Channel, anchor: float) -> None:
-        due = self._intake.numbers(channel.arrivals) - anchor
+    def _flush_arrivals(self, channel: Channel, anchors: Anchors) -> None:
+        due = anchors.convert(self._intake.numbers(channel.arrivals))
         self.counters.offered += due.size
         sound = _in_run(due)
         if not sound.all():
             self._give_up(channel, due[~sound].tolist(), "an arrival's due time is no time of the run")
-            self._window_of_now(channel.endpoint, anchor).add(Count.ARRIVALS, int(np.count_nonzero(~sound)))
+            self._window_of_now(channel.endpoint, anchors).add(Count.ARRIVALS, int(np.count_nonzero(~sound)))
             due = due[sound]
         for second, phase, n in self._groups(np.floor(due), due):
             self._window(second, channel.endpoint, phase).add(Count.ARRIVALS, n)
 
-    def _flush_unsent(self, channel: Channel, anchor: float) -> None:
+    def _flush_unsent(self, channel: Channel, anchors: Anchors) -> None:
         due, causes, now = self._intake.numbers(channel.unsent).reshape(-1, _UNSENT_FIELDS).T
         self.counters.unsent += due.size
-        due, now = due - anchor, now - anchor
+        due, now = anchors.convert(due), anchors.convert(now)
         sound = _in_run(due) & _in_run(now)
         if not sound.all():
             self._give_up(channel, due[~sound].tolist(), "an unsent arrival's times are no times of the run")
         for code, count in _CAUSES.values():
             given_up = int(np.count_nonzero(~sound & (causes == code)))
             if given_up:
-                self._window_of_now(channel.endpoint, anchor).add(count, given_up)
+                self._window_of_now(channel.endpoint, anchors).add(count, given_up)
             chosen = sound & (causes == code)
             for second, phase, n in self._groups(np.floor(now[chosen]), due[chosen]):
                 self._window(second, channel.endpoint, phase).add(count, n)
@@ -255,13 +273,13 @@ class Recorder:
 
     # ---- what made no sense
 
-    def _give_up_records(self, channel: Channel, broken: Floats, anchor: float) -> None:
+    def _give_up_records(self, channel: Channel, broken: Floats, anchors: Anchors) -> None:
         """Count broken records as lost now, under the phase of their due time where that can be told."""
         samples = [repr(tuple(record)) for record in broken[:3].tolist()]
         self._give_up(channel, samples, "a record's times are out of order or missing", len(broken))
         self.counters.started += len(broken)
-        now = self._now(anchor)
-        due = broken[:, 0] - anchor
+        now = self._now(anchors)
+        due = anchors.convert(broken[:, 0].copy())
         known = np.where(_in_run(due), due, now)
         for second, phase, n in self._groups(np.full(known.size, math.floor(now)), known):
             self._window(second, channel.endpoint, phase).add(Count.LOST, n)
@@ -273,12 +291,12 @@ class Recorder:
         sample = "; ".join(str(one) for one in samples[:3])
         self._failures.add(channel.endpoint, "lost", "MeasureError", message, self._clock(), sample, count)
 
-    def _now(self, anchor: float) -> float:
+    def _now(self, anchors: Anchors) -> float:
         """Return the run time now, the one time that what has no usable time of its own can be put under."""
-        return min(max(self._clock() - anchor, EARLIEST_S), LONGEST_S)
+        return min(max(anchors.run_time(self._clock()), EARLIEST_S), LONGEST_S)
 
-    def _window_of_now(self, endpoint: str, anchor: float) -> Window:
-        now = self._now(anchor)
+    def _window_of_now(self, endpoint: str, anchors: Anchors) -> Window:
+        now = self._now(anchors)
         return self._window(math.floor(now), endpoint, int(self._phases_of(np.array([now]))[0]))
 
     def _window(self, second: int, endpoint: str, phase_code: int) -> Window:

@@ -13,10 +13,13 @@ and `ended`.
 Latencies are rounded up to whole microseconds, so that none is reported smaller than it was, and so that
 "greater than a limit of whole microseconds" is decided as if they had not been rounded. Half a nanosecond
 is taken off before: the clock counts nanoseconds, anything finer is noise of floating point.
+
+Run time is a local time less the anchor that was in force at that local time (`Anchors`).
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from enum import IntEnum, IntFlag
@@ -45,6 +48,10 @@ LONGEST_S = 1e9
 """No run lasts longer, and no request."""
 MISSING_US = -1
 """Stands for a latency that a record does not have."""
+ANCHOR_KEPT_S = 3600.0
+"""An anchor that was replaced longer ago than this is given up."""
+MOST_ANCHORS = 4096
+"""Anchors that are kept at a time: more than a worker's pings, four in 5 s, can correct in that time."""
 
 _US_PER_S = 1e6
 _NEVER_US = -(2**60)
@@ -101,6 +108,54 @@ class Batch(NamedTuple):
     size: Floats
 
 
+class Anchors:
+    """Turn CLOCK_MONOTONIC times into run times, each by the anchor that was in force at that time.
+
+    A correction holds from the moment it comes on, never backwards: an arrival and the end of its request
+    carry the same due time, and so have the same phase, however late each is flushed. It begins EARLY_S
+    ahead, since a due time may lie that far ahead of now and have been converted already.
+
+    Anchors that were replaced over ANCHOR_KEPT_S ago, and those beyond MOST_ANCHORS, give way to the one
+    that followed. That is safe: it concerns only requests that end more than an hour after they were due,
+    and moves the phase of such an end only when it was due within the correction of the phase's limit. Then
+    that phase lacks an end and another has one too many: the books show it, and nothing else changes.
+    """
+
+    def __init__(self, anchor: float) -> None:
+        self.newest = anchor
+        """The CLOCK_MONOTONIC time of run time 0, as it is known now."""
+        self._anchors = np.array([anchor])
+        self._starts = np.empty(0)
+        """The times after which each anchor but the first holds; none before the one before."""
+        self._newest_from = -math.inf
+
+    def __len__(self) -> int:
+        return self._anchors.size
+
+    def correct(self, anchor: float, now: float) -> None:
+        """Let another anchor hold for all times after `now` (CLOCK_MONOTONIC)."""
+        if anchor == self.newest:
+            return
+        start = max(now + EARLY_S, self._newest_from)
+        kept = int(self._starts.searchsorted(now - ANCHOR_KEPT_S))
+        kept = max(kept, self._anchors.size + 1 - MOST_ANCHORS)
+        starts, anchors = self._starts[kept:], self._anchors[kept:]
+        self._starts, self._anchors = np.append(starts, start), np.append(anchors, anchor)
+        self._newest_from, self.newest = start, anchor
+
+    def convert(self, times: Floats) -> Floats:
+        """Turn times into run times in place, and return them; NaN and infinite ones stay what they are."""
+        if self._anchors.size == 1 or (times.size and times.min() > self._newest_from):
+            times -= self.newest
+        else:
+            times -= self._anchors[self._starts.searchsorted(times)]
+        return times
+
+    def run_time(self, moment: float) -> float:
+        """Return the run time of one moment."""
+        return float(moment - self._anchors[self._starts.searchsorted(moment)])
+
+
 class Intake:
     """Take numbers out of the lists that users append to, and work out what they mean.
 
@@ -120,15 +175,15 @@ class Intake:
         """Remove and return all items."""
         return self._take(appended, len(appended))
 
-    def batches(self, appended: list[float], anchor: float) -> Iterator[tuple[Batch, Floats]]:
+    def batches(self, appended: list[float], anchors: Anchors) -> Iterator[tuple[Batch, Floats]]:
         """Remove all whole records in place; yield by the block those that are sound, and those that are not.
 
-        `anchor` is the CLOCK_MONOTONIC time of run time 0; the rows that are not sound stay as they were.
+        The rows that are not sound stay as they were.
         """
         whole = len(appended) // FIELDS
         for start in range(0, whole, BLOCK):
             rows = self._take(appended, min(BLOCK, whole - start) * FIELDS).reshape(-1, FIELDS)
-            yield self._batch_of(rows, anchor)
+            yield self._batch_of(rows, anchors)
 
     def _take(self, appended: list[float], length: int) -> Floats:
         if self._buffer.size < length:
@@ -140,7 +195,7 @@ class Intake:
             del appended[start : min(start + _CHUNK, length)]
         return self._buffer[:length]
 
-    def _batch_of(self, records: Floats, anchor: float) -> tuple[Batch, Floats]:
+    def _batch_of(self, records: Floats, anchors: Anchors) -> tuple[Batch, Floats]:
         """Return the sound records, in run time, and the rows that are not sound."""
         n = len(records)
         if self._columns.shape[1] < n:
@@ -153,8 +208,8 @@ class Intake:
         complete = True
         with np.errstate(invalid="ignore", over="ignore"):
             latencies = _latencies(columns, self._latencies[:, :n])
-            columns[_DUE] -= anchor
-            columns[_ENDED] -= anchor
+            anchors.convert(columns[_DUE])
+            anchors.convert(columns[_ENDED])
             if not _all_sound(columns, latencies):
                 complete = False
                 sound = _sound(columns, latencies)

@@ -91,7 +91,9 @@ class Window:
 
     A request counts in the second in which it ended, an arrival in the second in which it was due, both
     under the phase in which it was due. A missing count is 0 and a missing histogram is empty. A missing
-    key of `over` is *not* 0 when its series has values: it was not counted.
+    key of `over` is *not* 0 when its series has values: it was not counted. `loss` says that a worker was
+    lost, or its share of the load not yet taken over, in that time: the run database tells it, from its
+    ledger; a worker does not know it, and it is not on the wire.
     """
 
     second: int
@@ -101,6 +103,7 @@ class Window:
     counts: dict[str, int] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
     over: dict[str, int] = field(default_factory=dict)
+    loss: bool = False
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -145,6 +148,7 @@ class Window:
             if mine is None:
                 mine = self.histograms[series] = Histogram()
             mine.merge(histogram)
+        self.loss = self.loss or other.loss
         end = max(self.end, other.end)
         self.second = min(self.second, other.second)
         self.span = end - self.second
@@ -160,6 +164,7 @@ class Window:
             dict(self.counts),
             histograms,
             dict(self.over),
+            self.loss,
         )
 
     def compact(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.ledger import DeltaKey, Range
 from loadgate.store.reader import DeltaSource, RunReader
 from loadgate.store.writer import Acknowledged, Event, RunWriter, open_writer
@@ -11,6 +12,7 @@ __all__ = [
     "DeltaKey",
     "DeltaSource",
     "Event",
+    "LedgerRow",
     "Range",
     "RunReader",
     "RunWriter",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,17 +14,15 @@ from loadgate.measure.window import ALL, Window
 from loadgate.store.connection import open_for_reading
 from loadgate.store.failure_table import load_failures
 from loadgate.store.faults import told_as_store_errors
+from loadgate.store.fleet_ledger import LEDGER_SELECT, LedgerRow
 from loadgate.store.ledger import Range, load_sources
 from loadgate.store.rows import WINDOW_COLUMNS, window_of
 from loadgate.store.schema import run_schema
 from loadgate.store.values import from_json, read_value
 from loadgate.store.writer import Event
 
-_WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)} FROM window"
-_FLEET_SELECT = (
-    "SELECT second, worker, offered, started, finished, in_flight, users, cpu, rss, "
-    "start_lag_p99_us, loop_lag_p99_us, loop_lag_max_us FROM fleet"
-)
+_WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window"
+_FLEET_SELECT = f"SELECT {', '.join(one.name for one in fields(FleetRow))} FROM fleet"
 
 
 class DeltaSource(NamedTuple):
@@ -35,6 +34,8 @@ class DeltaSource(NamedTuple):
     duplicates: int
     last_sequence: int
     gaps: tuple[Range, ...]
+    ranges: tuple[Range, ...] = ()
+    """What was committed."""
 
 
 class RunReader:
@@ -167,6 +168,12 @@ class RunReader:
         for row in self._rows(f"{_FLEET_SELECT} {clause} ORDER BY second, worker, incarnation", values):
             yield FleetRow(*row)
 
+    def ledger(self, after: int | None = None) -> Iterator[LedgerRow]:
+        """Give the fleet ledger's rows of the seconds greater than `after` (None: all), in order of time."""
+        clause, values = ("", []) if after is None else ("WHERE second > ?", [after])
+        for row in self._rows(f"{LEDGER_SELECT} {clause} ORDER BY second", values):
+            yield LedgerRow(*row)
+
     def events(self) -> list[Event]:
         """Give the events in the order in which they were written."""
         rows = self._rows("SELECT at, kind, detail, wall FROM event ORDER BY id", [])
@@ -181,7 +188,11 @@ class RunReader:
         for (worker, incarnation), source in sorted(found.items()):
             ranges, gaps = source.sequences.ranges(), tuple(source.sequences.gaps())
             last = ranges[-1].last if ranges else -1
-            answer.append(DeltaSource(worker, incarnation, source.committed, source.duplicates, last, gaps))
+            answer.append(
+                DeltaSource(
+                    worker, incarnation, source.committed, source.duplicates, last, gaps, tuple(ranges)
+                )
+            )
         return answer
 
     def _has_tables(self) -> bool:

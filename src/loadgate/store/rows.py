@@ -13,7 +13,7 @@ from loadgate.store.values import from_json, to_json
 
 KEY_COLUMNS = ("second", "span", "endpoint", "phase")
 COUNT_COLUMNS = tuple(str(count) for count in Count)
-# The order in which `row_of` gives and `window_of` takes values.
+# The order in which `row_of` gives and `window_of` takes values; `window_of` takes the mark of a loss after.
 WINDOW_COLUMNS = (*KEY_COLUMNS, *COUNT_COLUMNS, '"over"', "histograms")
 
 _KNOWN_COUNTS = frozenset(COUNT_COLUMNS)
@@ -43,18 +43,18 @@ def row_of(window: Window) -> tuple[Any, ...]:
 def window_of(row: Sequence[Any], series: Collection[str] | None = None) -> Window:
     """Make the window of a row; of its histograms only those of `series`, which costs less than all.
 
-    Over-counts of a series that is left out are left out too. Raises StoreError or MeasureError when
-    the row is damaged.
+    The row has the WINDOW_COLUMNS, and after them the mark of a loss. Over-counts of a series that is
+    left out are left out too. Raises StoreError or MeasureError when the row is damaged.
     """
     second, span, endpoint, phase = row[:4]
-    *counted, over_text, blob = row[4:]
+    *counted, over_text, blob, loss = row[4:]
     counts = {name: n for name, n in zip(COUNT_COLUMNS, counted, strict=True) if n}
     over = from_json(over_text)
     if not isinstance(over, dict) or not all(type(n) is int for n in over.values()):
         raise StoreError("a stored over-count is damaged", hint="use a copy of the run")
     if series is not None:
         over = {key: n for key, n in over.items() if key.partition(">")[0] in series}
-    return Window(second, span, endpoint, phase, counts, unpack_histograms(blob, series), over)
+    return Window(second, span, endpoint, phase, counts, unpack_histograms(blob, series), over, loss != 0)
 
 
 def pack_histograms(histograms: Mapping[str, Histogram]) -> bytes:

@@ -7,7 +7,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from loadgate.measure.packed import PackedWindows
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
+from loadgate.measure.summing import Key, summed
 from loadgate.measure.window import Window
 from loadgate.store.rows import KEY_COLUMNS, WINDOW_COLUMNS, row_of, window_of
 
@@ -18,10 +20,8 @@ MOST_ENDPOINTS = 100
 _CACHED_WINDOWS = 512
 _CACHED_BYTES = 2 * 2**20
 
-Key = tuple[int, int, str, str]
-
 _SELECT = (
-    f"SELECT {', '.join(WINDOW_COLUMNS)} FROM window "
+    f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window "
     f"WHERE {' AND '.join(f'{column} = ?' for column in KEY_COLUMNS)}"
 )
 # An update keeps the row in its place; a replacement would move it to the end of the table.
@@ -49,20 +49,22 @@ class WindowTable:
         self._cached_bytes = 0
         rows = connection.execute("SELECT DISTINCT endpoint FROM window").fetchall()
         self._endpoints = {row[0] for row in rows} - {OVERFLOW_ENDPOINT}
+        self.longest: int = connection.execute("SELECT coalesce(max(span), 1) FROM window").fetchone()[0]
+        """The span of the longest window, in seconds; at least 1."""
 
-    def merge(self, windows: Iterable[Window], revision: int) -> int:
+    def merge(self, packs: Iterable[PackedWindows], revision: int) -> int:
         """Merge windows into their rows, stamped with the revision; return how many rows changed.
 
         The given windows are not changed. From the 101st endpoint on, windows go to "(overflow)".
         """
         changed: dict[Key, Window] = {}
-        for window in windows:
-            endpoint = self.admitted(window.endpoint)
-            key = (window.second, window.span, endpoint, window.phase)
+        for key, window in summed(packs, self.admitted):
+            self.longest = max(self.longest, window.span)
             row = changed.get(key)
             if row is None:
                 row = changed[key] = self._stored(key)
-            row.merge(window if endpoint == window.endpoint else _renamed(window, endpoint))
+            row.merge(window)
+            row.compact()
         rows = []
         for key, window in changed.items():
             values = row_of(window)
@@ -89,16 +91,8 @@ class WindowTable:
         return Window(*key) if row is None else window_of(row)
 
     def _remember(self, key: Key, window: Window, size: int) -> None:
-        window.compact()
         self._cache[key] = _Cached(window, size)
         self._cached_bytes += size
         while len(self._cache) > _CACHED_WINDOWS or self._cached_bytes > _CACHED_BYTES:
             _, dropped = self._cache.popitem(last=False)
             self._cached_bytes -= dropped.size
-
-
-def _renamed(window: Window, endpoint: str) -> Window:
-    """Give a window under another endpoint; it shares everything, so it is to be read only."""
-    return Window(
-        window.second, window.span, endpoint, window.phase, window.counts, window.histograms, window.over
-    )

@@ -12,6 +12,7 @@ from loadgate.measure.delta import Delta, FleetRow
 from loadgate.store.connection import open_for_writing
 from loadgate.store.failure_table import FailureTable
 from loadgate.store.faults import told_as_store_errors
+from loadgate.store.fleet_ledger import FleetLedger, LedgerRow
 from loadgate.store.ledger import DeltaKey, GapChange, Ledger
 from loadgate.store.schema import run_schema
 from loadgate.store.values import read_value, to_json
@@ -21,13 +22,16 @@ from loadgate.store.window_table import WindowTable
 # so the greater of each is the later one, whatever the order of arrival.
 _FLEET_MERGED = (
     "offered", "started", "finished", "in_flight", "users", "cpu", "rss",
-    "start_lag_p99_us", "loop_lag_p99_us", "loop_lag_max_us",
+    "start_lag_p99_us", "loop_lag_p99_us", "loop_lag_max_us", "p99_us", "clock_error_us", "unacknowledged",
 )  # fmt: skip
-_FLEET_COLUMNS = ("second", "worker", "incarnation", *_FLEET_MERGED)
+# An offset may have either sign, so of several the one that was committed last stands, unless it was not
+# estimated (0).
+_FLEET_COLUMNS = ("second", "worker", "incarnation", *_FLEET_MERGED, "clock_offset_us")
 _FLEET_UPSERT = (
     f"INSERT INTO fleet ({', '.join(_FLEET_COLUMNS)}) VALUES ({', '.join('?' * len(_FLEET_COLUMNS))}) "
     "ON CONFLICT DO UPDATE SET "
     + ", ".join(f"{name} = max({name}, excluded.{name})" for name in _FLEET_MERGED)
+    + ", clock_offset_us = iif(excluded.clock_offset_us = 0, clock_offset_us, excluded.clock_offset_us)"
 )
 
 
@@ -88,16 +92,19 @@ class RunWriter:
         deltas: Sequence[Delta] = (),
         events: Iterable[Event] = (),
         run_values: Mapping[str, Any] | None = None,
+        ledger: Iterable[LedgerRow] = (),
     ) -> Acknowledged:
-        """Write deltas, events and values of the `run` table in one transaction.
+        """Write deltas, events, values of the `run` table and fleet ledger rows in one transaction.
 
         What is returned survives the death of this process and of the machine. A delta that was
         committed before is dropped, and acknowledged again so that its worker can forget it. Deltas of
         a run other than this database's "id" are refused. Missing sequence numbers become events of
-        kind "gap", and "gap_filled" once they came. A commit of nothing writes nothing.
+        kind "gap", and "gap_filled" once they came. A ledger row replaces what was known of its second,
+        but for the greater `unoffered`, and the windows of that second are marked as it says. A commit of
+        nothing writes nothing.
         """
-        events = list(events)
-        if not (deltas or events or run_values):
+        events, ledger = list(events), list(ledger)
+        if not (deltas or events or run_values or ledger):
             return Acknowledged(self._revision)
         with told_as_store_errors("write", self._path):
             if not self._in_step:
@@ -105,7 +112,7 @@ class RunWriter:
             self._in_step = False
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                answer = self._write(deltas, events, run_values or {})
+                answer = self._write(deltas, events, run_values or {}, ledger)
                 self._connection.execute("COMMIT")
             except BaseException:
                 # SQLite has already rolled back by itself after some faults, a full disk among them.
@@ -135,6 +142,7 @@ class RunWriter:
         """Read what is kept in memory, at first and after a transaction that failed."""
         self._windows = WindowTable(self._connection)
         self._ledger = Ledger(self._connection)
+        self._fleet_ledger = FleetLedger(self._connection)
         self._failures = FailureTable(self._connection)
         self._revision = int(read_value(self._connection, "revision", 0))
         self._run_id = read_value(self._connection, "id")
@@ -144,20 +152,28 @@ class RunWriter:
         self._in_step = True
 
     def _write(
-        self, deltas: Sequence[Delta], events: list[Event], run_values: Mapping[str, Any]
+        self,
+        deltas: Sequence[Delta],
+        events: list[Event],
+        run_values: Mapping[str, Any],
+        ledger: Iterable[LedgerRow],
     ) -> Acknowledged:
         self._revision += 1
         answer = Acknowledged(self._revision)
         self._put_values({**run_values, "revision": self._revision})
         fresh = self._admit(deltas, answer, events)
-        self._windows.merge((window for delta in fresh for window in delta.windows), self._revision)
+        packs = [delta.packed for delta in fresh]
+        self._windows.merge(packs, self._revision)
+        self._fleet_ledger.store(ledger, self._revision, self._windows.longest)
         self._failures.merge(
             (failure for delta in fresh for failure in delta.failures), self._windows.admitted
         )
         self._connection.executemany(
             _FLEET_UPSERT, [_fleet_values(row, delta) for delta in fresh for row in delta.fleet]
         )
-        self._latest = max([self._latest, *(_end_of(delta) for delta in fresh)])
+        ends = [head.end for pack in packs for head in pack.heads]
+        ends += [row.second + 1 for delta in fresh for row in delta.fleet]
+        self._latest = max([self._latest, *map(float, ends)])
         events += [_gap_event(self._latest, change) for change in self._ledger.store()]
         self._put_events(events)
         return answer
@@ -217,13 +233,7 @@ def open_writer(path: Path) -> RunWriter:
 
 def _fleet_values(row: FleetRow, delta: Delta) -> tuple[Any, ...]:
     merged = (getattr(row, name) for name in _FLEET_MERGED)
-    return (row.second, row.worker, delta.incarnation, *merged)
-
-
-def _end_of(delta: Delta) -> float:
-    """Give the run time up to which a delta reports."""
-    ends = [window.end for window in delta.windows] + [row.second + 1 for row in delta.fleet]
-    return float(max(ends, default=0))
+    return (row.second, row.worker, delta.incarnation, *merged, row.clock_offset_us)
 
 
 def _gap_event(at: float, change: GapChange) -> Event:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from loadgate.measure.delta import FleetRow
+from loadgate.measure.histogram import merged
+from loadgate.measure.window import Series, Window
 from loadgate.traffic.pacer import Pacer
 
 if TYPE_CHECKING:
     from loadgate.measure.recorder import Recorder
     from loadgate.traffic.engine import Engine
 
+_ANSWERED = (Series.RESPONSE_OK, Series.RESPONSE_FAILED, Series.RESPONSE_TIMEOUT)
 _LAG_EVERY = 0.05
 """Seconds between two looks at how late the event loop runs."""
 
@@ -23,6 +28,8 @@ class LoopLag:
     """Measure how late the event loop gives its turn to something that is due."""
 
     def __init__(self) -> None:
+        self.turned = time.monotonic()
+        """When the loop gave its last turn."""
         self._lags: list[float] = []
         self._due = 0.0
         self._pacer = Pacer(self._wake)
@@ -42,7 +49,7 @@ class LoopLag:
         self._pacer.arm(self._due)
 
     def _wake(self) -> None:
-        now = time.monotonic()
+        now = self.turned = time.monotonic()
         self._lags.append(max(now - self._due, 0.0))
         self._arm(now)
 
@@ -58,10 +65,26 @@ class FleetMeter:
         self._at = time.monotonic()
         self._second = -1
 
+    @property
+    def turned(self) -> float:
+        """When the event loop gave its last turn (CLOCK_MONOTONIC); any thread may ask."""
+        return self._lag.turned
+
     def rows(
-        self, now: float, engine: Engine, recorders: tuple[Recorder, ...], *, final: bool = False
+        self,
+        now: float,
+        engine: Engine,
+        recorders: tuple[Recorder, ...],
+        *,
+        p99_us: float,
+        clock_offset: float,
+        clock_error: float,
+        unacknowledged: int,
+        final: bool = False,
     ) -> list[FleetRow]:
         """Return a row for the second of run time that has just ended, if there is a new one.
+
+        Offset and error of the clock are in seconds; an error that is not known yet is told as 0.
 
         What happened in seconds that were skipped, because the event loop was busy, is in the row
         too. The `final` row is that of the second under way: its counters are the worker's last word,
@@ -86,6 +109,10 @@ class FleetMeter:
             start_lag_p99_us=max(r.start_lag.percentile(9900) or 0.0 for r in recorders),
             loop_lag_p99_us=lags[int(len(lags) * 0.99)] * 1e6 if lags else 0.0,
             loop_lag_max_us=lags[-1] * 1e6 if lags else 0.0,
+            p99_us=p99_us,
+            clock_offset_us=clock_offset * 1e6,
+            clock_error_us=clock_error * 1e6 if math.isfinite(clock_error) else 0.0,
+            unacknowledged=unacknowledged,
         )
         self._cpu, self._at = cpu, at
         return [row]
@@ -93,6 +120,14 @@ class FleetMeter:
     def close(self) -> None:
         """Stop measuring."""
         self._lag.close()
+
+
+def p99_of(windows: Iterable[Window]) -> float:
+    """Return the p99 of the response times (µs) of all answers in some windows; 0 without any."""
+    answered = merged(
+        window.histograms[name] for window in windows for name in _ANSWERED if name in window.histograms
+    )
+    return float(answered.percentile(9900) or 0.0)
 
 
 def alive(pid: int) -> bool:

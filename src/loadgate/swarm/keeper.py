@@ -21,6 +21,7 @@ from gevent import get_hub, monkey
 from loadgate.errors import StoreError
 from loadgate.measure.delta import Delta
 from loadgate.store.database import open_writer
+from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder
 from loadgate.store.writer import Event, RunWriter
 
@@ -43,9 +44,10 @@ class Batch:
     deltas: list[Delta] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    ledger: list[LedgerRow] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.deltas or self.events or self.values)
+        return bool(self.deltas or self.events or self.values or self.ledger)
 
 
 def admit_loss(batch: Batch) -> None:
@@ -88,6 +90,10 @@ class Keeper:
     def event(self, at: float, kind: str, **detail: Any) -> None:
         """Hand over an event at a run time."""
         self._inbox.put(Event(at, kind, detail))
+
+    def ledger(self, row: LedgerRow) -> None:
+        """Hand over what is known of the fleet in one second."""
+        self._inbox.put(row)
 
     def values(self, **values: Any) -> None:
         """Hand over values of the run table."""
@@ -143,7 +149,9 @@ class Keeper:
         if self._dropped:
             admit_loss(batch)
         try:
-            keys = writer.commit(batch.deltas, events=batch.events, run_values=batch.values)
+            keys = writer.commit(
+                batch.deltas, events=batch.events, run_values=batch.values, ledger=batch.ledger
+            )
         except StoreError as error:
             self._tell("failed", error)
             if final:
@@ -171,5 +179,7 @@ class Keeper:
                 batch.deltas.append(item)
             elif isinstance(item, dict):
                 batch.values.update(item)
+            elif isinstance(item, LedgerRow):
+                batch.ledger.append(item)
             else:
                 batch.events.append(item)

@@ -5,7 +5,9 @@ The control room uses this module, so it must not import Locust or gevent.
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,10 +20,20 @@ from loadgate.errors import GeneratorError
 from loadgate.plan.plan import Plan
 from loadgate.store.folder import RunFolder
 from loadgate.swarm.inspect import generator_environment
+from loadgate.swarm.secret import SECRET, SECRET_FILE
 
 _WORKERS_WITHIN = 60
 """Seconds in which every worker must have joined the master."""
 _TAIL_LINES = 12
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where a master waits for workers of other hosts, and for how many seconds."""
+
+    host: str
+    port: int
+    within: float
 
 
 @dataclass
@@ -78,28 +90,35 @@ class Generator:
         return "\n".join(texts)
 
 
-def launch(plan: Plan, folder: RunFolder, *, workers: int) -> Generator:
-    """Start the master and its workers for a run folder that holds the plan's snapshot."""
+def launch(plan: Plan, folder: RunFolder, *, workers: int, listen: Listen | None = None) -> Generator:
+    """Start the master and its workers for a run folder that holds the plan's snapshot.
+
+    With `listen` only the master is started, and waits there for as many workers of other hosts.
+    """
     scenario = plan.scenario
-    port = _free_port()
+    host, port = (listen.host, listen.port) if listen is not None else ("127.0.0.1", _free_port())
+    within = listen.within if listen is not None else _WORKERS_WITHIN
     folder.logs.mkdir(exist_ok=True)
     environment = generator_environment() | {
         "LOADGATE_RUN": str(folder.path.resolve()),
         "LOADGATE_PLAN": str(folder.plan.resolve()),
         "LOADGATE_CONTROL_PID": str(os.getpid()),
     }
+    if listen is None and SECRET not in environment and SECRET_FILE not in environment:
+        # Of this run alone: no process that another run left behind can join it.
+        environment[SECRET] = secrets.token_hex(32)
     locust = [sys.executable, "-m", "locust", "-f", str(scenario.locustfile), "--loglevel", "INFO"]
     users = str(max(scenario.traffic.users, workers))
     master = [
         *[*locust, "--master", "--headless", "--only-summary", "--host", scenario.host],
-        *["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)],
-        *["--expect-workers", str(workers), "--expect-workers-max-wait", str(_WORKERS_WITHIN)],
+        *["--master-bind-host", host, "--master-bind-port", str(port)],
+        *["--expect-workers", str(workers), "--expect-workers-max-wait", str(math.ceil(within))],
         *["--users", users, "--spawn-rate", users],
     ]
-    worker = [*locust, "--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
+    worker = [*locust, "--worker", "--master-host", host, "--master-port", str(port)]
     generator = Generator(folder, _start(master, folder, folder.logs / "master.log", environment))
     try:
-        for number in range(1, workers + 1):
+        for number in range(1, (workers if listen is None else 0) + 1):
             log = folder.logs / f"worker-{number}.log"
             generator.workers.append(_start(worker, folder, log, environment))
     except GeneratorError:

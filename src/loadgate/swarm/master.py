@@ -1,17 +1,18 @@
 """The side of a run that keeps it: the Locust master, or the standalone process.
 
-It owns the run folder, hands every delta to the keeper, acknowledges what is committed, sets
-run time 0, ends the run when the plan says so, and writes down how the run ended.
+It owns the run folder, hands every delta to the keeper, acknowledges what is committed, sets run time 0,
+shares the schedule out, ends the run when the plan says so, and writes down how the run ended.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
+import math
 import os
-import platform
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,17 @@ from loadgate.errors import LoadgateError, MeasureError
 from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
-from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.swarm import messages, patches
+from loadgate.swarm.fingerprint import expect
 from loadgate.swarm.fleet import alive
 from loadgate.swarm.keeper import Keeper, Key
+from loadgate.swarm.muster import Muster, Orders
+from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions
+from loadgate.swarm.roster import Worker
+from loadgate.traffic.arrivals import ArrivalSchedule
+from loadgate.traffic.engine import schedule_of
+from loadgate.traffic.tasks import kinds_of
+from loadgate.traffic.user import LoadUser
 
 _LEAD = 0.3
 """Seconds at least between the last user's start and run time 0."""
@@ -36,30 +44,34 @@ _UNPLANNED_DRAIN = 30.0
 _GRACE = 3.0
 """Seconds beyond the drain in which a worker must say that it has drained."""
 _LAST_DELTAS_WITHIN = 10.0
+"""Seconds in which the workers' last reports must come, once the users are gone."""
+_MAY_COME_BACK = 15.0
+"""Seconds without a word after which a lost worker's last report is not waited for."""
 _CONTROL_ROOM_GONE_AFTER = 60.0
 _PRUNE_EVERY = 60.0
 _log = logging.getLogger("loadgate.swarm")
 
 
 class Master:
-    """Keep one run, from Locust's test_start to its end."""
+    """Keep one run, from Locust's test_start to its end; or take up one that another master kept.
 
-    def __init__(self, environment: Any, plan: Plan | None) -> None:
+    `folder` is where the locustfile lies.
+    """
+
+    def __init__(self, environment: Any, plan: Plan | None, folder: Path | None = None) -> None:
         self.environment = environment
         self.plan = plan
-        self.folder = _folder(plan)
+        self.folder = folder_of(plan)
         self.run = self.folder.id
         self.ended: str | None = None
         self.fault: str = ""
         self._fault_hint = ""
-        self._anchor: float | None = None
+        self._base = folder
+        self._past: Past | None = past_of(self.folder)
         self._wall = 0.0
-        self._workers: dict[str, str] = {}
-        self._lost: set[str] = set()
-        self._drained: set[str] = set()
-        self._final: set[str] = set()
         self._finalised = False
         self._closed = Event()
+        self._muster = self._make_muster()
         self._keeper = Keeper(self.folder, self._committed, self._commit_failed)
         self._conductor: gevent.Greenlet | None = None
 
@@ -68,14 +80,46 @@ class Master:
         """Tell whether this process also makes the load."""
         return isinstance(self.environment.runner, LocalRunner)
 
+    def _make_muster(self) -> Muster:
+        if self.plan is None or self.is_local:
+            # A process that is alone, or that follows no plan, needs no leave to go on.
+            return Muster(self.run)
+        schedule: ArrivalSchedule | None = None
+        names: Sequence[str] = ()
+        if self.plan.scenario.traffic.model == "open":
+            load_users = [cls for cls in self.environment.user_classes if issubclass(cls, LoadUser)]
+            kinds = kinds_of(load_users, self.plan.scenario.traffic.mix)
+            names = [kind.name for kind in kinds]
+            if kinds:
+                schedule = schedule_of(self.plan, kinds)
+        return Muster(self.run, self.plan.timeline, schedule, names)
+
     # -- begin ----------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Write down what the run is, and give each worker its place before its users exist."""
         runner = self.environment.runner
-        clients = (
-            ["local"] if self.is_local else [c.id for c in runner.clients.all if c.state != STATE_MISSING]
-        )
+        clients = ["local"] if self.is_local else [c.id for c in runner.clients.all if _is_here(c)]
+        if self.plan is not None:
+            # Users that Locust takes off a worker may end their request.
+            timeout = self.plan.scenario.http.timeout
+            self.environment.stop_timeout = max(self.environment.stop_timeout or 0.0, timeout)
+        if self._past is not None:
+            self._take_up(self._past, clients)
+        else:
+            self._write_down(len(clients))
+            for client in clients:
+                self._muster.roster.join(client, math.inf if self.is_local else time.monotonic())
+            for worker in self._muster.roster:
+                self._send_start(worker)
+        self._conductor = gevent.spawn(self._conduct)
+        if not self.is_local:
+            # What exists by now lives as long as the run: a collection that looks at all of it takes 40 ms.
+            gc.collect()
+            gc.freeze()
+
+    def _write_down(self, workers: int) -> None:
+        """Write the run's first values, and set run time 0 of a run that has no plan."""
         if self.plan is None:
             self._set_anchor(time.monotonic(), time.time())
         plan = self.plan.to_json() if self.plan is not None else None
@@ -83,7 +127,7 @@ class Master:
             self.folder.plan.write_bytes(plan)
         self._keeper.values(
             id=self.run,
-            scenario=self.plan.scenario.name if self.plan else _stock_name(self.environment),
+            scenario=self.plan.scenario.name if self.plan else stock_name(self.environment),
             plan=orjson.loads(plan) if plan else None,
             host=self.environment.host or (self.plan.scenario.host if self.plan else None),
             started_at=datetime.now(UTC).isoformat(),
@@ -91,83 +135,138 @@ class Master:
             mode="standalone" if self.is_local else "distributed",
             model=self.plan.scenario.traffic.model if self.plan else "closed",
             flushed=False,
-            workers_expected=len(clients),
-            versions=_versions(),
-            machine=_machine(),
+            workers_expected=workers,
+            versions=versions(),
+            machine=this_machine(),
             pid=os.getpid(),
         )
+
+    def _take_up(self, past: Past, clients: Sequence[str]) -> None:
+        """Go on with a run whose master died: same run time, same names, nothing granted a second time."""
+        now = time.monotonic()
+        self._wall = past.wall
+        self._muster.anchor = past.anchor_on(messages.boot_id(), now, time.time())
+        self._keeper.values(anchor=self._anchor_value(), pid=os.getpid())
         for client in clients:
-            self._enrol(client, len(clients), plan)
-        self._conductor = gevent.spawn(self._conduct)
+            self._take_back(past, client)
+        self._muster.resume(now, past.last_second)
+        self._event("resumed", measured_until=past.last_second + 1, workers=len(clients))
+        self._keep_names()
+
+    def _take_back(self, past: Past, client: str) -> Worker:
+        """Let a worker be who it was under the master before; one that is new is told everything."""
+        name = past.workers.get(client)
+        roster = self._muster.roster
+        worker = roster.join(client, time.monotonic(), name=name, ready=name is not None)
+        if name is None:
+            self._send_start(worker)
+        else:
+            worker.seen.update(past.reports.get(name, {}))
+            self._send(messages.GO, self._go(), client)
+        return worker
 
     def enrol_late(self, client: str) -> None:
-        """Give a worker that joins a run under way a place without a share of the schedule."""
-        if self._finalised or client in self._workers:
+        """Give a worker that joins a run under way a place in it, or its old one."""
+        if self._finalised or self.is_local:
             return
-        plan = self.plan.to_json() if self.plan is not None else None
-        self._enrol(client, 0, plan)
-        self._event("worker_joined", worker=self._workers[client])
-        if self.plan is not None and self._anchor is not None:
-            self._send(messages.GO, {"anchor": self._anchor, "wall": self._wall}, client)
+        roster = self._muster.roster
+        if client in roster:
+            # It lost its connection, or met a new master; its share comes with the next leases.
+            roster.hear(client, time.monotonic())
+            return
+        if self._past is not None:
+            worker = self._take_back(self._past, client)
+        else:
+            worker = roster.join(client, time.monotonic())
+            self._send_start(worker)
+        self._event("worker_joined", worker=worker.name)
+        self._keep_names()
 
-    def _enrol(self, client: str, workers: int, plan: bytes | None) -> None:
-        index = len(self._workers)
-        name = self._workers[client] = f"worker-{index + 1}"
-        anchored = self.plan is None
+    def _send_start(self, worker: Worker) -> None:
+        plan, roster = self.plan, self._muster.roster
+        here = roster.here()
         start = messages.Start(
             run=self.run,
-            worker=name,
-            index=index,
-            workers=workers,
-            plan=plan,
+            worker=worker.name,
+            index=worker.number,
+            rank=here.index(worker),
+            workers=len(here),
+            plan=plan.to_json() if plan is not None else None,
+            files=expect(plan, self._base) if plan is not None and self._base is not None else {},
             boot_id=messages.boot_id(),
-            anchor=self._anchor if anchored else None,
-            wall=self._wall if anchored else None,
+            anchor=self._muster.anchor,
+            wall=self._wall if self._muster.anchor is not None else None,
+            leased=self._muster.leased,
         )
-        self._send(messages.START, start.to_wire(), client)
+        self._send(messages.START, start.to_wire(), worker.client)
 
     def users_are_ready(self) -> None:
         """Set run time 0, once, at the next whole second that leaves the workers time to hear of it."""
-        if self._anchor is not None:
+        if self._muster.anchor is not None:
             return
         now, wall = time.monotonic(), time.time()
         whole = int(wall + _LEAD) + 1
         self._set_anchor(now + (whole - wall), whole)
-        for client in self._workers:
-            self._send(messages.GO, {"anchor": self._anchor, "wall": self._wall}, client)
+        for worker in self._muster.roster:
+            worker.ready = True
+            self._muster.roster.hear(worker.client, now)
+            self._send(messages.GO, self._go(), worker.client)
+        self._keep_names()
+        self._carry_out(self._muster.tick(now))
 
     def _set_anchor(self, moment: float, wall: float) -> None:
         # Run time 0 lies on a whole second of the wall clock, so that windows can be named by it.
         fraction = wall - int(wall)
-        self._anchor, self._wall = moment - fraction, float(int(wall))
-        self._keeper.values(
-            anchor={"monotonic": self._anchor, "wall": self._wall, "boot_id": messages.boot_id()}
-        )
+        self._muster.anchor, self._wall = moment - fraction, float(int(wall))
+        self._keeper.values(anchor=self._anchor_value())
+
+    def _anchor_value(self) -> dict[str, Any]:
+        return {"monotonic": self._muster.anchor, "wall": self._wall, "boot_id": messages.boot_id()}
+
+    def _go(self) -> dict[str, Any]:
+        return {"run": self.run, "anchor": self._muster.anchor, "wall": self._wall}
+
+    def _keep_names(self) -> None:
+        """Write down who is who, for a master that may have to take the run up."""
+        self._keeper.values(workers={worker.client: worker.name for worker in self._muster.roster})
 
     # -- while it runs --------------------------------------------------------------------------
 
     def delta(self, data: dict[str, Any], client: str) -> None:
         """Take a worker's delta. One that cannot be read is an event, never a crash."""
+        name = self._muster.roster.name_of(client)
         try:
             delta = Delta.from_wire(data["delta"])
         except (MeasureError, KeyError, TypeError) as error:
-            self._event("unreadable_delta", worker=self._workers.get(client, client), error=str(error))
+            self._event("unreadable_delta", worker=name, error=str(error))
             return
-        if delta.run != self.run:
+        if delta.run != self.run or (client in self._muster.roster and delta.worker != name):
             self._event("stranger", worker=client, run=delta.run)
             return
+        self._muster.delta(client, delta, time.monotonic(), final=data.get("final") is True)
         self._keeper.put(delta)
-        if data.get("final"):
-            self._final.add(client)
+
+    def beat(self, beat: messages.Beat, client: str) -> None:
+        """Take a worker's beat: it lives, and Locust shall know it too."""
+        if beat.run != self.run:
+            return
+        self._muster.beat(client, beat.leases, ready=beat.ready, now=time.monotonic())
+        patches.keep_alive(self.environment.runner, client)
 
     def drained(self, client: str) -> None:
         """Note that a worker has nothing under way any more."""
-        self._drained.add(client)
+        worker = self._muster.roster.get(client)
+        if worker is not None:
+            worker.drained = True
 
     def refused(self, data: dict[str, Any], client: str) -> None:
         """End the run: a worker cannot run the plan."""
-        worker = self._workers.get(client, client)
+        worker = self._muster.roster.name_of(client)
         self.fail(f"{worker}: {data['message']}", int(data["exit_code"]), hint=data.get("hint", ""))
+
+    def turned_away(self, identity: str, host: str, reason: str) -> None:
+        """Note that a worker was not let in."""
+        self._event("worker_refused", client=identity, host=host, reason=reason)
 
     def fail(self, message: str, code: int, *, hint: str = "") -> None:
         """End the run because it cannot go on; the process exits with `code`."""
@@ -195,7 +294,8 @@ class Master:
                 self.ended = self.ended or "planned"
                 gevent.spawn(self._end)
                 return
-            self._look_for_lost_workers()
+            if not self._look_at_workers(now):
+                return
             gone_since = self._control_room_gone(gone_since, now)
             if gone_since is not None and now - gone_since > _CONTROL_ROOM_GONE_AFTER:
                 self.fail("the control room vanished a minute ago; the load stops", ExitCode.INTERNAL)
@@ -205,28 +305,59 @@ class Master:
                 patches.prune_seconds(self.environment.stats, time.time())
 
     def _planned_end_has_come(self, now: float) -> bool:
-        if self._anchor is None or self.plan is None:
-            return False
-        return now >= self._anchor + self.plan.timeline.end
+        anchor = self._muster.anchor
+        return anchor is not None and self.plan is not None and now >= anchor + self.plan.timeline.end
 
     def _until_next_look(self) -> float:
-        if self._anchor is None or self.plan is None:
+        """Return the seconds to the next whole second of run time, or to the planned end."""
+        anchor = self._muster.anchor
+        if anchor is None:
             return 1.0
-        left = self._anchor + self.plan.timeline.end - time.monotonic()
-        return min(max(left, 0.001), 1.0)
+        run_time = time.monotonic() - anchor
+        left = math.floor(run_time) + 1 - run_time
+        if self.plan is not None:
+            left = min(left, self.plan.timeline.end - run_time)
+        return max(left, 0.001)
 
-    def _look_for_lost_workers(self) -> None:
+    def _look_at_workers(self, now: float) -> bool:
+        """Share out, write the ledger, and see who is lost; tell whether the run can go on."""
         if self.is_local:
-            return
+            self._carry_out(self._muster.tick(now))
+            return True
         clients = self.environment.runner.clients
-        for client, worker in self._workers.items():
-            here = client in clients and clients[client].state != STATE_MISSING
-            if not here and worker not in self._lost:
-                self._lost.add(worker)
-                self._event("worker_lost", worker=worker)
-            elif here and worker in self._lost:
-                self._lost.remove(worker)
-                self._event("worker_returned", worker=worker)
+        for worker in self._muster.roster.here():
+            # Locust takes a worker off its list when it said goodbye, and when it was missing for long.
+            if worker.client not in clients and not self._muster.is_silent(worker, now):
+                self._muster.left(worker.client, now)
+                self._event("worker_lost", worker=worker.name, left=True)
+        self._carry_out(self._muster.tick(now))
+        if self._muster.all_gone(now):
+            # Locust stops the test when its last worker is gone, but a headless master would stay.
+            self.fail("every worker is gone", ExitCode.INVALID, hint="see the workers' logs")
+            return False
+        self._tell_locust(now)
+        return True
+
+    def _tell_locust(self, now: float) -> None:
+        """Let Locust give a lost worker's users to the others, and never end a test that can go on."""
+        runner = self.environment.runner
+        silent = [worker for worker in self._muster.roster.lost() if worker.client in runner.clients]
+        others = [worker for worker in self._muster.roster.here() if not self._muster.is_silent(worker, now)]
+        for worker in silent:
+            if others:
+                patches.give_up(runner, worker.client)
+            else:
+                patches.keep_alive(runner, worker.client)
+        for worker in others:
+            patches.keep_alive(runner, worker.client)
+
+    def _carry_out(self, orders: Orders) -> None:
+        for client, lease in orders.leases:
+            self._send(messages.LEASE, lease.to_wire(self.run), client)
+        for kind, detail in orders.events:
+            self._event(kind, **detail)
+        for row in orders.ledger:
+            self._keeper.ledger(row)
 
     def _control_room_gone(self, since: float | None, now: float) -> float | None:
         pid = os.environ.get("LOADGATE_CONTROL_PID")
@@ -242,19 +373,18 @@ class Master:
             self.ended = self._why_ended()
         if self._conductor is not None and self._conductor is not gevent.getcurrent():
             self._conductor.kill()
-        self._look_for_lost_workers()
         timeout = self.plan.scenario.http.timeout if self.plan is not None else _UNPLANNED_DRAIN
         finish = {"timeout": timeout, "drop_waiting": self.ended != "planned"}
         self._event("draining", ended=self.ended)
-        for client in self._live():
-            self._send(messages.FINISH, finish, client)
+        for worker in self._live():
+            self._send(messages.FINISH, finish, worker.client)
         deadline = time.monotonic() + timeout + _GRACE
-        while (late := self._live() - self._drained) and time.monotonic() < deadline:
+        while (late := [w for w in self._live() if not w.drained]) and time.monotonic() < deadline:
             gevent.sleep(0.01)
-        for client in late:
-            self._event("worker_did_not_drain", worker=self._workers[client])
+        for worker in late:
+            self._event("worker_did_not_drain", worker=worker.name)
+        self.environment.stop_timeout = 0.0
         if self.ended == "died":
-            # Locust stops the test when its last worker is gone, but a headless master would stay.
             self.fail("every worker is gone", ExitCode.INVALID, hint="see the workers' logs")
 
     def finalise(self) -> None:
@@ -264,11 +394,12 @@ class Master:
             return
         self._finalised = True
         deadline = time.monotonic() + _LAST_DELTAS_WITHIN
-        while self._live() - self._final and time.monotonic() < deadline:
+        while self._awaited() and time.monotonic() < deadline:
             gevent.sleep(0.01)
-        missing = sorted(self._workers[c] for c in set(self._workers) - self._final)
+        missing = sorted(worker.name for worker in self._muster.roster if not worker.is_complete)
         for worker in missing:
             self._event("last_delta_missing", worker=worker)
+        self._write_off()
         self._keeper.values(
             ended=self.ended or "died",
             ended_at_run_time=self._run_time(),
@@ -283,6 +414,23 @@ class Master:
             self.environment.process_exit_code = int(ExitCode.INTERNAL)
         self._closed.set()
 
+    def _write_off(self) -> None:
+        """Put down what is gone with the workers that did not come back."""
+        until = self._run_time()
+        if self.plan is not None and self.ended == "planned":
+            until = min(until, self.plan.timeline.end)
+        deltas, orders = self._muster.close(until)
+        for delta in deltas:
+            self._keeper.put(delta)
+        self._carry_out(orders)
+
+    def _awaited(self) -> list[Worker]:
+        """List the workers whose last report may still come."""
+        if self.is_local:
+            return [worker for worker in self._muster.roster if not worker.is_complete]
+        now = time.monotonic()
+        return [w for w in self._muster.roster if not w.is_complete and now - w.heard < _MAY_COME_BACK]
+
     def _why_ended(self) -> str:
         if not self._live():
             return "died"
@@ -290,11 +438,18 @@ class Master:
             return "planned"
         return "stopped"
 
-    def _live(self) -> set[str]:
+    def _live(self) -> list[Worker]:
         if self.is_local:
-            return set(self._workers)
+            return list(self._muster.roster)
         clients = self.environment.runner.clients
-        return {c for c in self._workers if c in clients and clients[c].state != STATE_MISSING}
+        now = time.monotonic()
+        return [
+            worker
+            for worker in self._muster.roster.here()
+            if worker.client in clients
+            and _is_here(clients[worker.client])
+            and not self._muster.is_silent(worker, now)
+        ]
 
     def _end(self) -> None:
         runner, options = self.environment.runner, self.environment.parsed_options
@@ -306,13 +461,14 @@ class Master:
     # -- small things ---------------------------------------------------------------------------
 
     def _committed(self, keys: list[Key]) -> None:
-        by_worker: dict[str, list[int]] = {}
-        for worker, _, sequence in keys:
-            by_worker.setdefault(worker, []).append(sequence)
-        names = {name: client for client, name in self._workers.items()}
-        for worker, sequences in by_worker.items():
+        by_source: dict[tuple[str, int], list[int]] = {}
+        for worker, incarnation, sequence in keys:
+            by_source.setdefault((worker, incarnation), []).append(sequence)
+        names = {worker.name: worker.client for worker in self._muster.roster}
+        for (worker, incarnation), sequences in by_source.items():
             if worker in names:
-                self._send(messages.ACK, {"sequences": sequences}, names[worker])
+                ack = {"run": self.run, "incarnation": incarnation, "sequences": sequences}
+                self._send(messages.ACK, ack, names[worker])
 
     def _commit_failed(self, error: Exception) -> None:
         hint = error.hint if isinstance(error, LoadgateError) else ""
@@ -322,7 +478,8 @@ class Master:
         self._keeper.event(self._run_time(), kind, **detail)
 
     def _run_time(self) -> float:
-        return time.monotonic() - self._anchor if self._anchor is not None else 0.0
+        anchor = self._muster.anchor
+        return time.monotonic() - anchor if anchor is not None else 0.0
 
     def _send(self, kind: str, data: dict[str, Any], client: str) -> None:
         runner = self.environment.runner
@@ -332,26 +489,5 @@ class Master:
             runner.send_message(kind, data, client_id=client)
 
 
-def _folder(plan: Plan | None) -> RunFolder:
-    """Use the folder that the control room made, or make one."""
-    given = os.environ.get("LOADGATE_RUN")
-    if given:
-        return RunFolder(Path(given))
-    scenario = os.environ.get("LOADGATE_SCENARIO")
-    root = results_root(None, Path(scenario) if scenario else None)
-    name = plan.scenario.name if plan is not None else "locust"
-    return create_run(root, name, datetime.now(UTC))
-
-
-def _stock_name(environment: Any) -> str:
-    files = environment.parsed_locustfiles or ()
-    return Path(files[0]).stem if files else "locust"
-
-
-def _versions() -> dict[str, str]:
-    packages = ("loadgate", "locust", "gevent", "numpy", "hdrhistogram")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _machine() -> dict[str, Any]:
-    return {"node": platform.node(), "system": platform.platform(), "cores": os.cpu_count()}
+def _is_here(client: Any) -> bool:
+    return bool(client.state != STATE_MISSING)

@@ -13,7 +13,9 @@ from typing import Any, Self
 START = "loadgate.start"
 """To a worker, before its users exist: the run, the plan and the worker's place in it."""
 GO = "loadgate.go"
-"""To a worker, once all users exist: the moment of run time 0."""
+"""To a worker, once all users exist: the moment of run time 0. Again after a master's restart."""
+LEASE = "loadgate.lease"
+"""To a worker: its share of one more second of the schedule."""
 FINISH = "loadgate.finish"
 """To a worker: offer nothing more, let what is under way end, and say so."""
 ACK = "loadgate.ack"
@@ -21,6 +23,8 @@ ACK = "loadgate.ack"
 PONG = "loadgate.pong"
 """To a worker: its own time sent back with the master's."""
 
+BEAT = "loadgate.beat"
+"""To the master, from a thread of the worker's own: it lives, however busy its event loop is."""
 DELTA = "loadgate.delta"
 """To the master: windows, failures and fleet rows."""
 DRAINED = "loadgate.drained"
@@ -33,16 +37,23 @@ PING = "loadgate.ping"
 
 @dataclass(frozen=True)
 class Start:
-    """Tell a worker what it is part of. `anchor` is None when a `Go` will follow."""
+    """Tell a worker what it is part of. `anchor` is None when a `Go` will follow.
+
+    `files` are the files that the plan names for a worker (see `fingerprint.expect`); `leased` says that it
+    may start requests only where a `Lease` lets it.
+    """
 
     run: str
     worker: str
     index: int
+    rank: int
     workers: int
     plan: bytes | None
+    files: dict[str, dict[str, str]]
     boot_id: str
     anchor: float | None
     wall: float | None
+    leased: bool
 
     def to_wire(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -58,8 +69,40 @@ class Start:
 class Go:
     """Give the moment of run time 0: the master's CLOCK_MONOTONIC and the epoch second."""
 
+    run: str
     anchor: float
     wall: float
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Give a worker its slots (packed) of one run second, and its rank among the workers that are here.
+
+    `number` counts a worker's leases from 1, so that it can say which it has heard.
+    """
+
+    number: int
+    second: int
+    slots: bytes
+    rank: int
+    workers: int
+
+    def to_wire(self, run: str) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"run": run, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Say that a worker lives. `leases`: all up to this number were heard; `ready`: it has begun.
+
+    `stuck` is how many seconds ago its event loop last turned.
+    """
+
+    run: str
+    leases: int
+    ready: bool
+    stuck: float
 
 
 @dataclass(frozen=True)

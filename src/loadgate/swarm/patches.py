@@ -9,14 +9,26 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
 import gevent
-from locust import argument_parser, stats
-from locust.runners import STATE_MISSING, MasterRunner
+from locust import argument_parser, runners, stats
+from locust.rpc import Message, zmqrpc
+from locust.runners import (
+    STATE_MISSING,
+    STATE_RUNNING,
+    STATE_SPAWNING,
+    DistributedRunner,
+    MasterRunner,
+    WorkerRunner,
+)
+
+from loadgate.exit_codes import ExitCode
+from loadgate.swarm import transport
 
 CHECKED_AGAINST = "2.47.0"
 _WORKERS_LEAVE_WITHIN = 10.0
@@ -27,16 +39,30 @@ _originals: dict[str, Any] = {}
 _csv_writers: list[stats.StatsCSVFileWriter] = []
 
 
-def apply() -> None:
-    """Apply every change once; calling again does nothing."""
+def apply(
+    before_runner: Callable[[Any], None] = lambda _: None,
+    on_runner: Callable[[Any], None] = lambda _: None,
+) -> None:
+    """Apply every change once; calling again does nothing.
+
+    `before_runner(environment)` is called before a master's or worker's runner opens its connection,
+    `on_runner(runner)` before anything can come over it.
+    """
     if _originals:
         return
+    _tell_of_a_runner_in_time(before_runner, on_runner)
     _originals["signal_handler"] = gevent.signal_handler
     _cache_default_arguments()
     _keep_statistics_when_printing_json()
     _remember_csv_writers()
     _wait_for_workers_at_quit()
     _own_the_termination_signal()
+    _seal_the_connection()
+    _never_block_the_listener()
+    _survive_messages_that_make_no_sense()
+    _follow_no_wall_clock()
+    _deliver_before_quitting()
+    _say_where_the_master_should_be()
 
 
 def _cache_default_arguments() -> None:
@@ -206,3 +232,200 @@ def prune_seconds(of: stats.RequestStats, now: float, keep: float = 120.0) -> No
         for counts in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
             for second in [s for s in counts if s < oldest]:
                 del counts[second]
+
+
+def _seal_the_connection() -> None:
+    """Let master and workers speak through `transport`, where nobody else can.
+
+    Stock Locust believes whoever reaches the port: it merges their numbers, hands them the locustfile and
+    ends the test when they say so; one malformed message ends its receive loop for good, and a corrupt one
+    makes it count the message before once more (rpc/zmqrpc.py, runners.py:976).
+    """
+    zmqrpc.Server, zmqrpc.Client = transport.Server, transport.Client
+
+
+def _survive_messages_that_make_no_sense() -> None:
+    """Let a message whose handling raises be logged, not end the loop that receives messages.
+
+    The handlers index into what came (`msg.data["state"]`), outside of any `try` (runners.py:1016, 1370).
+    """
+    for runner in (MasterRunner, WorkerRunner):
+        original = runner.handle_message
+
+        @functools.wraps(original)
+        def handle(self: Any, *args: Any, _original: Callable[..., None] = original) -> None:
+            try:
+                _original(self, *args)
+            except Exception:  # noqa: BLE001 - whatever it is, the next message must be heard
+                _log.exception("a message was dropped: it could not be handled")
+
+        runner.handle_message = handle
+
+
+def _follow_no_wall_clock() -> None:
+    """Let no step of a wall clock end a worker, or make it pass over what its master says.
+
+    A worker quits when the master was not heard of for 60 s by its wall clock (runners.py:1352), and drops
+    a "spawn" whose time of day is not after that of the one before (runners.py:1384).
+    """
+    WorkerRunner.heartbeat_timeout_checker = _check_for_a_master
+    original = WorkerRunner.handle_message
+
+    @functools.wraps(original)
+    def handle(self: WorkerRunner, msg: Any) -> None:
+        if msg.type == "heartbeat":
+            self.loadgate_heard = time.monotonic()
+        elif msg.type == "spawn":
+            # Messages come in order, on one connection, and none twice.
+            self.last_received_spawn_timestamp = 0
+        original(self, msg)
+
+    WorkerRunner.handle_message = handle
+
+
+def _tell_of_a_runner_in_time(before: Callable[[Any], None], begun: Callable[[Any], None]) -> None:
+    """Tell of a runner that has a connection before it opens it, and before anything can come over it.
+
+    A worker's runner speaks to the master, and hears from it, before the event `init`: one that joins a test
+    under way is told to start before a listener of `init` could register for a message (main.py:389, 497).
+    """
+    original = DistributedRunner.__init__
+
+    @functools.wraps(original)
+    def make(self: Any, environment: Any) -> None:
+        before(environment)
+        original(self, environment)
+        environment.runner = self
+        begun(self)
+
+    DistributedRunner.__init__ = make
+
+
+def _never_block_the_listener() -> None:
+    """Let users be redistributed in a greenlet of its own when a worker comes or goes.
+
+    Locust does it in the greenlet that receives messages, which then hears of no worker for up to a second
+    or more, while it waits for these very workers' reports (runners.py:741, 1041, 1109, 1122, 1165).
+    """
+    start, listener = MasterRunner.start, MasterRunner.client_listener
+
+    @functools.wraps(listener)
+    def listen(self: MasterRunner) -> None:
+        self.loadgate_listener = gevent.getcurrent()
+        listener(self)
+
+    @functools.wraps(start)
+    def start_elsewhere(self: MasterRunner, *args: Any, **options: Any) -> None:
+        if gevent.getcurrent() is not getattr(self, "loadgate_listener", None):
+            start(self, *args, **options)
+        elif not getattr(self, "loadgate_restart", None):
+            self.loadgate_restart = gevent.spawn(_restart, self, start, args, options)
+
+    MasterRunner.client_listener, MasterRunner.start = listen, start_elsewhere
+
+
+def _restart(runner: MasterRunner, start: Callable[..., None], args: Any, options: Any) -> None:
+    while runner._users_dispatcher is not None and runner._users_dispatcher.dispatch_in_progress:
+        gevent.sleep(0.05)
+    runner.loadgate_restart = None
+    if runner.state in (STATE_RUNNING, STATE_SPAWNING):
+        start(runner, *args, **options)
+
+
+MASTER_GONE_AFTER = 300.0
+"""Seconds after which a worker gives up a master that it does not hear of. It stops its load much earlier,
+when its lease ends, and keeps what was not acknowledged for a master that comes back."""
+
+
+def _check_for_a_master(self: WorkerRunner) -> None:
+    self.loadgate_heard = time.monotonic()
+    while time.monotonic() - self.loadgate_heard < MASTER_GONE_AFTER:
+        gevent.sleep(1)
+    _log.error(
+        "nothing was heard of the master at %s:%s for %g s; giving up",
+        self.master_host,
+        self.master_port,
+        MASTER_GONE_AFTER,
+    )
+    self.environment.process_exit_code = int(ExitCode.UNREACHABLE)
+    self.quit()
+
+
+def _deliver_before_quitting() -> None:
+    """Let a worker that is told to quit go on receiving until its last reports are acknowledged.
+
+    Locust handles "quit" in the greenlet that receives, so nothing that is sent afterwards could be
+    acknowledged (runners.py:1421). `loadgate_deliver` on a runner waits for that.
+    """
+    original = WorkerRunner.handle_message
+
+    def quit_when_delivered(self: WorkerRunner, msg: Any) -> None:
+        self.stop()
+        deliver: Callable[[], None] | None = getattr(self, "loadgate_deliver", None)
+        if deliver is not None:
+            deliver()
+        original(self, msg)
+
+    @functools.wraps(original)
+    def handle(self: WorkerRunner, msg: Any) -> None:
+        if msg.type == "quit":
+            gevent.spawn(quit_when_delivered, self, msg)
+        else:
+            original(self, msg)
+
+    WorkerRunner.handle_message = handle
+
+
+def _say_where_the_master_should_be() -> None:
+    """Let a worker that cannot reach its master say where it looks, and give up with an exit code of its own.
+
+    Locust tries for five minutes and says so only after half a minute, at the level INFO; then it ends with
+    exit code 1, which is also that of failed requests (runners.py:1506, main.py:395).
+    """
+    WorkerRunner.connect_to_master = _connect_to_master
+
+
+CONNECT_WITHIN = 60.0
+"""Seconds in which a worker must reach its master; `LOADGATE_CONNECT_WITHIN` sets another number."""
+_SAY_FIRST, _SAY_EVERY = 2.0, 10.0
+
+
+def _connect_to_master(self: WorkerRunner) -> None:
+    where = f"{self.master_host}:{self.master_port}"
+    within = float(os.environ.get("LOADGATE_CONNECT_WITHIN", CONNECT_WITHIN))
+    begun, say = time.monotonic(), _SAY_FIRST
+    self.client.send(Message("client_ready", runners.__version__, self.client_id))
+    while not self.connection_event.wait(timeout=min(1.0, within)):
+        waited = time.monotonic() - begun
+        if waited >= within:
+            _log.error(
+                "no master answers at %s after %g s; see that it runs and listens there", where, within
+            )
+            raise SystemExit(int(ExitCode.UNREACHABLE))
+        if waited >= say:
+            _log.warning("no master answers at %s yet; trying for %.0f s more", where, within - waited)
+            say += _SAY_EVERY
+    self.connected = True
+
+
+def introduce_again(runner: WorkerRunner) -> None:
+    """Tell a master that has not met this worker that it is here, as Locust does once at the start.
+
+    Stock Locust's workers never do, so a master that was restarted never gets them back.
+    """
+    runner.loadgate_heard = time.monotonic()
+    runner.client.send(Message("client_ready", runners.__version__, runner.client_id))
+
+
+def keep_alive(runner: Any, client: str) -> None:
+    """Let Locust know that a worker lives, whose own heartbeat may be late because its event loop is busy."""
+    node = runner.clients.get(client) if client in getattr(runner, "clients", ()) else None
+    if node is not None:
+        node.heartbeat = runners.HEARTBEAT_LIVENESS
+
+
+def give_up(runner: Any, client: str) -> None:
+    """Let Locust find at its next look that a worker is missing, and give its users to the others."""
+    node = runner.clients.get(client) if client in runner.clients else None
+    if node is not None and node.state != STATE_MISSING:
+        node.heartbeat = -1

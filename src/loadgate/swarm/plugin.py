@@ -18,12 +18,20 @@ from locust import events
 from locust.runners import STATE_INIT, STATE_STOPPED, LocalRunner, MasterRunner, WorkerRunner
 
 from loadgate.errors import LoadgateError
+from loadgate.exit_codes import ExitCode
 from loadgate.plan.plan import Plan, load_plan
-from loadgate.swarm import messages, patches
+from loadgate.swarm import messages, passport, patches, transport
+from loadgate.swarm.beat import Link
+from loadgate.swarm.fingerprint import Fingerprint
+from loadgate.swarm.frames import Refusal
 from loadgate.swarm.master import Master
 from loadgate.swarm.member import Member, refuse
+from loadgate.swarm.secret import fork_secret, secret_for
+from loadgate.swarm.waiting import Waiting, will_resume
 
 ROLES_ATTRIBUTE = "loadgate_roles"
+_DELIVER_WITHIN = 30.0
+"""Seconds that a worker stays after its run, until its last reports are acknowledged."""
 
 
 class Roles:
@@ -36,6 +44,8 @@ class Roles:
         self.member: Member | None = None
         self.interrupted = False
         self._next_start: messages.Start | None = None
+        self._past: list[Member] = []
+        self._fingerprint: Fingerprint | None = None
 
     # -- Locust's events ------------------------------------------------------------------------
 
@@ -44,7 +54,9 @@ class Roles:
         runner = self.environment.runner
         try:
             if isinstance(runner, (MasterRunner, LocalRunner)):
-                self.master = Master(self.environment, self.plan)
+                self.master = Master(
+                    self.environment, self.plan, passport.folder_of_locustfile(self.environment)
+                )
                 if isinstance(runner, MasterRunner):
                     runner.loadgate_quitting = False
                     runner.loadgate_finalise = self.master.finalise
@@ -61,7 +73,18 @@ class Roles:
                 "the master did not say what run this is",
                 hint="start the master with the same locustfile, which loads Loadgate's plugin",
             )
-        self.member = Member(self.environment, start)
+        if self.member is not None:
+            self._past.append(self.member)
+        for done in [member for member in self._past if member.is_over]:
+            done.close()
+            self._past.remove(done)
+        is_worker = isinstance(self.environment.runner, WorkerRunner)
+        self.member = Member(
+            self.environment,
+            start,
+            folder=passport.folder_of_locustfile(self.environment) if is_worker else None,
+            link=self._beat_link if is_worker else None,
+        )
         self.member.test_start(foreign_listeners())
 
     def _give_up(self, error: LoadgateError) -> None:
@@ -93,8 +116,7 @@ class Roles:
         """Ship and keep the last numbers, now that the users are gone."""
         runner = self.environment.runner
         if self.member is not None:
-            # A worker's listener greenlet runs this, so waiting for the answer would be in vain.
-            self.member.stopped(wait=self.member.is_local)
+            self.member.stopped()
         if self.master is not None and not getattr(runner, "loadgate_quitting", False):
             self.master.finalise()
 
@@ -104,12 +126,14 @@ class Roles:
         """Register for the messages of this process's role."""
         if not isinstance(runner, MasterRunner):
             runner.register_message(messages.START, self._on_start)
-            runner.register_message(messages.GO, self._on_go, concurrent=True)
+            runner.register_message(messages.GO, self._on_go)
+            runner.register_message(messages.LEASE, self._on_lease)
             runner.register_message(messages.FINISH, self._on_finish, concurrent=True)
             runner.register_message(messages.ACK, self._on_ack)
             runner.register_message(messages.PONG, self._on_pong)
         if not isinstance(runner, WorkerRunner):
             runner.register_message(messages.DELTA, self._on_delta)
+            runner.register_message(messages.BEAT, self._on_beat)
             runner.register_message(messages.DRAINED, self._on_drained)
             runner.register_message(messages.REFUSED, self._on_refused)
             runner.register_message(messages.PING, self._on_ping)
@@ -125,13 +149,23 @@ class Roles:
         if self.member is not None:
             self.member.finish(messages.Finish(**msg.data))
 
+    def _on_lease(self, msg: Any, **_: Any) -> None:
+        data = dict(msg.data)
+        if self.member is not None and data.pop("run") == self.member.start.run:
+            self.member.lease(messages.Lease(**data))
+
     def _on_ack(self, msg: Any, **_: Any) -> None:
-        if self.member is not None:
-            self.member.acknowledged(msg.data["sequences"])
+        for member in (*self._past, self.member):
+            if member is not None:
+                member.acknowledged(msg.data["run"], msg.data["incarnation"], msg.data["sequences"])
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
-        if self.member is not None:
+        if self.member is not None and self.member.clock is not None:
             self.member.clock.answered(msg.data["sent"], msg.data["master"], time.monotonic())
+
+    def _on_beat(self, msg: Any, **_: Any) -> None:
+        if self.master is not None:
+            self.master.beat(messages.Beat(**msg.data), msg.node_id)
 
     def _on_delta(self, msg: Any, **_: Any) -> None:
         if self.master is not None:
@@ -144,6 +178,60 @@ class Roles:
     def _on_refused(self, msg: Any, **_: Any) -> None:
         if self.master is not None:
             self.master.refused(msg.data, msg.node_id)
+
+    # -- the connection -------------------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """What this process makes its traffic of, taken once; None for a program without a locustfile."""
+        if self._fingerprint is None and passport.locustfiles_of(self.environment):
+            self._fingerprint = passport.fingerprint_of(self.environment)
+        return self._fingerprint
+
+    def passport(self) -> dict[str, Any]:
+        """Say who this worker is."""
+        member = self.member
+        run = member.start.run if member is not None and not member.is_over else ""
+        return passport.passport_of(self.fingerprint, run)
+
+    def admit(self, identity: str, shown: dict[str, Any]) -> dict[str, Any] | Refusal:
+        """Let a worker in, or say why not."""
+        run = self.master.run if self.master is not None else run_to_resume()
+        refusal = passport.judge(shown, self.fingerprint, run)
+        if refusal is None:
+            locustfile = passport.describe_locustfile(passport.locustfiles_of(self.environment))
+            return {"run": run, "locustfile": locustfile}
+        host = str(shown.get("host", "?"))
+        print_error(LoadgateError(f"the worker on {host} is refused: {refusal.message}", hint=refusal.hint))
+        if self.master is not None:
+            self.master.turned_away(identity, host, refusal.message)
+        return refusal
+
+    def welcomed(self, _info: dict[str, Any], fresh: bool) -> None:
+        """Introduce this worker to a master that has not met it: the one before is gone."""
+        if fresh and self.environment.runner is not None and self.environment.runner.connected:
+            if self.member is not None:
+                self.member.new_master()
+            patches.introduce_again(self.environment.runner)
+
+    def refused(self, refusal: Refusal) -> None:
+        """End this worker: the master does not want it."""
+        print_error(LoadgateError(f"the master refuses: {refusal.message}", hint=refusal.hint))
+        os._exit(refusal.exit_code or int(ExitCode.USAGE))
+
+    def deliver(self) -> None:
+        """Wait until the master has acknowledged all reports of a run that is over."""
+        if self.member is not None and not self.member.delivered(_DELIVER_WITHIN):
+            left = self.member.undelivered
+            print_error(
+                LoadgateError(f"{left} report(s) were never acknowledged by the master, and are lost")
+            )
+
+    def _beat_link(self) -> Link:
+        runner = self.environment.runner
+        host, port = runner.master_host, runner.master_port
+        secret = secret_for(host, os.environ)
+        return transport.BeatLink(host, port, runner.client_id, secret, passport=lambda: dict(passport.BEAT))
 
     def _on_ping(self, environment: Any, msg: Any) -> None:
         answer = {"sent": msg.data["sent"], "master": time.monotonic()}
@@ -186,7 +274,18 @@ def _plan_of_process(options: Any) -> Plan | None:
     return load_plan(Path(scenario), host=getattr(options, "host", None))
 
 
+def run_to_resume() -> str:
+    """Name the run that this master will take up or keep, where that is known before it starts."""
+    given = os.environ.get("LOADGATE_RUN")
+    return Path(given).name if given else ""
+
+
 def _on_command_line(parser: Any, **_: Any) -> None:
+    # Stock Locust listens on every address of the machine, without a password.
+    parser.set_defaults(master_bind_host="127.0.0.1", web_host="127.0.0.1")
+    if "--processes" in " ".join(sys.argv) or os.environ.get("LOCUST_PROCESSES"):
+        # The children inherit it; a child that a dead run left behind belongs to no later one.
+        fork_secret()
     parser.add_argument(
         "--scenario",
         metavar="FILE",
@@ -202,6 +301,8 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     if not isinstance(runner, WorkerRunner):
         try:
             roles.plan = _plan_of_process(environment.parsed_options)
+            if isinstance(runner, MasterRunner):
+                _prepare_master(roles, runner)
         except LoadgateError as error:
             print_error(error)
             raise SystemExit(int(error.exit_code)) from error
@@ -210,10 +311,22 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         if options is not None:
             # A worker forked by --processes keeps these and would write them over the parent's.
             options.json, options.json_file = False, None
-    roles.listen(runner)
-
+    if isinstance(runner, LocalRunner):
+        roles.listen(runner)
     patches.end_on_signals(lambda _: _end_gracefully(roles, runner), lambda: os._exit(130))
     environment.events.quitting.add_listener(_end_load)
+
+
+def _prepare_master(roles: Roles, runner: Any) -> None:
+    """Let workers in, and see to it that those that are expected come."""
+    options = roles.environment.parsed_options
+    if options is not None:
+        # A lost worker's users go to the others at once.
+        options.enable_rebalancing = True
+        if options.headless:
+            Waiting(roles.environment, roles.plan, resume=will_resume()).start()
+    transport.configure(admit=roles.admit)
+    runner.loadgate_roles = roles
 
 
 def _end_gracefully(roles: Roles, runner: Any) -> None:
@@ -238,9 +351,11 @@ def _end_load(environment: Any, **_: Any) -> None:
     statistics leave before its "quit" does.
     """
     runner = environment.runner
-    if isinstance(runner, WorkerRunner) and runner.worker_state in ("running", "spawning"):
-        runner.stop()
-        runner._send_stats()
+    if isinstance(runner, WorkerRunner):
+        if runner.worker_state in ("running", "spawning"):
+            runner.stop()
+            runner._send_stats()
+        roles_of(environment).deliver()
 
 
 def _on_test_start(environment: Any, **_: Any) -> None:
@@ -278,6 +393,34 @@ def _on_request(
             roles.member.request(name, response_time, response_length, exception)
 
 
+def _before_runner(environment: Any) -> None:
+    """Prepare the connection, which a runner opens before Locust tells anybody of it."""
+    roles = roles_of(environment)
+    transport.configure(
+        secret=_secret_or_exit,
+        passport=roles.passport,
+        admit=None,
+        on_refused=roles.refused,
+        on_welcome=roles.welcomed,
+    )
+
+
+def _on_runner(runner: Any) -> None:
+    """Listen from the first message on; a worker is told of a run before Locust tells of the worker."""
+    roles = roles_of(runner.environment)
+    roles.listen(runner)
+    if isinstance(runner, WorkerRunner):
+        runner.loadgate_deliver = roles.deliver
+
+
+def _secret_or_exit(host: str) -> bytes:
+    try:
+        return secret_for(host, os.environ)
+    except LoadgateError as error:
+        print_error(error)
+        raise SystemExit(int(error.exit_code)) from error
+
+
 def _on_quitting(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, LocalRunner):
         environment.runner.stop()
@@ -293,7 +436,7 @@ def _remember(environment: Any, **_: Any) -> None:
 
 
 def _register() -> None:
-    patches.apply()
+    patches.apply(_before_runner, _on_runner)
     events.init_command_line_parser.add_listener(_on_command_line)
     events.init.add_listener(_remember)
     events.init.add_listener(_on_init)

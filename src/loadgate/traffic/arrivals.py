@@ -14,18 +14,17 @@ time by the inverse of the timeline's cumulative rate, which also makes ramps ex
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgate.traffic.grants import SLOTS, Slots
+
 if TYPE_CHECKING:
     from loadgate.plan.timeline import Timeline
-
-SLOTS = 1024
-"""Number of fixed shares of a schedule; a worker holds some of them."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,9 @@ class Arrivals:
     def __len__(self) -> int:
         return len(self.times)
 
-    def share(self, slots: Collection[int]) -> Arrivals:
-        """Return only the arrivals whose slot is one of `slots`."""
-        mine = np.zeros(SLOTS, dtype=bool)
-        mine[list(slots)] = True
-        keep = mine[self.slots]
+    def share(self, slots: Slots) -> Arrivals:
+        """Return only the arrivals of the slots that are held."""
+        keep = slots[self.slots]
         return Arrivals(self.times[keep], self.kinds[keep], self.slots[keep])
 
 

@@ -35,6 +35,10 @@ _HIT, _MISS, _REPEATS, _LIMITED, _EXHAUSTED = 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 
 _RETRIES_SHIFT = 8
 _SAMPLE_CHARACTERS = 500
 _PAUSE_AFTER_EXCEPTION = 0.01
+_STAGE_LOOK = 1.0
+"""Seconds at the most between two looks at whether the stages want this user."""
+_LEASE_LOOK = 0.05
+"""Seconds between two looks at whether this process may start requests again."""
 _monotonic = time.monotonic
 _log = logging.getLogger("loadgate.traffic")
 
@@ -54,9 +58,14 @@ class Driver:
             )
         self.engine = engine
         self.user = user
-        self.number = engine.next_user()
+        self._place = engine.take_place()
         self.http = HttpClient(engine.settings, engine.source_address(self.number))
         self.personas: dict[type[Any], Any] = {type(user): user}
+
+    @property
+    def number(self) -> int:
+        """This user's number over all workers, from 0; it changes when workers come and go."""
+        return self.engine.number_of(self._place)
 
     def drive(self) -> None:
         """Serve turns of the pool, or loop through own tasks, until Locust ends this user."""
@@ -73,6 +82,7 @@ class Driver:
             pass
         finally:
             pool.leave(me)
+            self.engine.leave_place(self._place)
             for persona in self.personas.values():
                 persona.on_stop()
             self.http.close()
@@ -214,14 +224,19 @@ class Driver:
             if engine.anchor is None:
                 self._rest(0.01)
                 continue
+            if engine.lease_left() <= 0:
+                # Nothing is heard of the master; it may have given this worker's part to others.
+                self._rest(_LEASE_LOOK)
+                continue
             now = _monotonic() - engine.anchor
             at = next_active(engine.plan.timeline, self.number, now)
             if at is None:
-                self._rest_for_good()
+                self._rest(_STAGE_LOOK)
             elif at <= now:
                 return
             else:
-                self._rest(at - now)
+                # Not in one go: the user's number changes when workers come and go.
+                self._rest(min(at - now, _STAGE_LOOK))
 
     def _rest(self, seconds: float) -> None:
         pool, me = self.engine.pool, getcurrent()

@@ -6,6 +6,8 @@ users find it through their Locust environment.
 
 from __future__ import annotations
 
+import heapq
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +18,9 @@ import gevent
 import numpy as np
 
 from loadgate.errors import UsageError
-from loadgate.traffic.arrivals import SLOTS, ArrivalSchedule, Trace
+from loadgate.traffic.arrivals import ArrivalSchedule, Trace
 from loadgate.traffic.dispatcher import Dispatcher
+from loadgate.traffic.grants import Grants, Slots
 from loadgate.traffic.http.settings import ClientSettings
 from loadgate.traffic.job import Job, corpora_of
 from loadgate.traffic.pool import Pool
@@ -35,18 +38,19 @@ _DRAIN_POLL = 0.01
 
 @dataclass(frozen=True)
 class Place:
-    """Say which worker of a run this process is; `workers` is 0 for one without a share of the schedule."""
+    """Say which worker of a run this process is: number `index` of those that ever joined."""
 
     run: str
     worker: str
     index: int = 0
-    workers: int = 1
 
-    def slots(self) -> range:
-        """Return this worker's share of the schedule's slots."""
-        if not self.workers:
-            return range(0)
-        return range(self.index % self.workers, SLOTS, self.workers)
+
+@dataclass
+class Rank:
+    """Say which of the workers that are here this one is: number `rank` (from 0) of `workers`."""
+
+    rank: int = 0
+    workers: int = 1
 
 
 @dataclass
@@ -58,6 +62,8 @@ class Engine:
     user_classes: Sequence[type[Any]]
     settings: ClientSettings | None
     plan: Plan | None = None
+    grants: Grants = field(default_factory=Grants.everything)
+    rank: Rank = field(default_factory=Rank)
     listeners: Sequence[Callable[..., None]] = ()
     clock: Callable[[], float] = time.monotonic
 
@@ -69,7 +75,8 @@ class Engine:
     _bound: list[Job] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
     _dispatcher: Dispatcher | None = None
-    _users_made: int = 0
+    _places_made: int = 0
+    _places_left: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         seed = self.plan.scenario.traffic.seed if self.plan else 1
@@ -122,11 +129,24 @@ class Engine:
         """List what a user of one class does in the closed model."""
         return [job for job in self.jobs if job.kind.user_class is user_class]
 
-    def next_user(self) -> int:
-        """Number a new user: unique over all workers, counted up evenly over them."""
-        number = self.place.index + self.place.workers * self._users_made
-        self._users_made += 1
-        return number
+    def take_place(self) -> int:
+        """Give a new user the lowest place (from 0) that no other user of this process has."""
+        if self._places_left:
+            return heapq.heappop(self._places_left)
+        self._places_made += 1
+        return self._places_made - 1
+
+    def leave_place(self, place: int) -> None:
+        """Take back the place of a user that ended."""
+        heapq.heappush(self._places_left, place)
+
+    def number_of(self, place: int) -> int:
+        """Number a user by its place: unique over all workers, and counted up evenly over them.
+
+        It changes when workers come and go, so that the users of all workers together are always
+        numbered from 0 without a hole, as far as their numbers differ by no more than one.
+        """
+        return self.rank.rank + self.rank.workers * place
 
     def source_address(self, user: int) -> str | None:
         """Return the local address that a user sends from, or None for the system's choice."""
@@ -138,24 +158,38 @@ class Engine:
         self.anchor = anchor
         if self.plan is None or not self.is_open:
             return
-        timeline, traffic = self.plan.timeline, self.plan.scenario.traffic
-        schedule = ArrivalSchedule(
-            timeline,
-            process=traffic.arrivals,
-            seed=traffic.seed,
-            weights=[job.kind.weight for job in self.jobs],
-            trace=self._trace(),
-        )
+        schedule = schedule_of(self.plan, [job.kind for job in self.jobs])
         self._dispatcher = Dispatcher(
             schedule,
             self.jobs,
             self.pool,
             anchor=anchor,
-            end=timeline.end,
-            slots=self.place.slots(),
+            end=self.plan.timeline.end,
+            grants=self.grants,
+            missed=self._miss,
+            lapsed=self._drop_waiting,
             clock=self.clock,
         )
         self._dispatcher.start()
+
+    def grant(self, second: int, slots: Slots) -> None:
+        """Take in what this process may offer of one run second, which lengthens its lease."""
+        if self._dispatcher is not None:
+            self._dispatcher.grant(second, slots)
+        else:
+            self.grants.add(second, slots)
+
+    def correct_anchor(self, anchor: float) -> None:
+        """Let run time 0 be at `anchor`, a better estimate, for all that is scheduled from now on."""
+        self.anchor = anchor
+        if self._dispatcher is not None:
+            self._dispatcher.move_anchor(anchor)
+
+    def lease_left(self) -> float:
+        """Return the seconds for which this process may start requests; 0 or less when it may not."""
+        if self.anchor is None:
+            return math.inf
+        return self.anchor + self.grants.until - self.clock()
 
     def finish(self, timeout: float, *, drop_waiting: bool) -> None:
         """Start nothing more, and give what is under way up to `timeout` seconds to end.
@@ -169,14 +203,18 @@ class Engine:
         now = self.clock()
         if self._dispatcher is not None:
             for job, due in self._dispatcher.stop():
-                job.arrive(due)
-                self.recorder.unsent(job.kind.name, due, "generator", now)
+                self._miss(job, due)
         if drop_waiting:
             self._drop_waiting()
         deadline = now + timeout
         while (self.pool.busy or self.pool.waiting) and self.clock() < deadline:
             gevent.sleep(_DRAIN_POLL)
         self._drop_waiting()
+
+    def _miss(self, job: Job, due: float) -> None:
+        """Count an arrival that this process could not start, by no fault of the target."""
+        job.arrive(due)
+        self.recorder.unsent(job.kind.name, due, "generator", self.clock())
 
     def _drop_waiting(self) -> None:
         now = self.clock()
@@ -185,21 +223,35 @@ class Engine:
                 job.arrive(due)
             self.recorder.unsent(job.kind.name, due, "pool", now)
 
-    def _trace(self) -> Trace | None:
-        assert self.plan is not None
-        recorded = self.plan.timeline.trace
-        if recorded is None:
-            return None
-        names = [job.kind.name for job in self.jobs]
-        if unknown := sorted(set(recorded.endpoints or ()) - set(names)):
-            raise UsageError(
-                f"the trace names {', '.join(map(repr, unknown))}, which the traffic does not have",
-                hint=f"the mix has: {', '.join(names)}",
-            )
-        kinds = [names.index(name) for name in recorded.endpoints or ()]
-        if not kinds:
-            kinds = [-1] * len(recorded.times)
-        return Trace(recorded.times, np.asarray(kinds, dtype=np.int64))
+
+def schedule_of(plan: Plan, kinds: Sequence[Kind]) -> ArrivalSchedule:
+    """Make the arrival schedule of a plan over kinds of requests: the same one in every process of a run.
+
+    UsageError when the plan's trace names what is not among the kinds.
+    """
+    traffic = plan.scenario.traffic
+    return ArrivalSchedule(
+        plan.timeline,
+        process=traffic.arrivals,
+        seed=traffic.seed,
+        weights=[kind.weight for kind in kinds],
+        trace=_trace_of(plan, [kind.name for kind in kinds]),
+    )
+
+
+def _trace_of(plan: Plan, names: Sequence[str]) -> Trace | None:
+    recorded = plan.timeline.trace
+    if recorded is None:
+        return None
+    if unknown := sorted(set(recorded.endpoints or ()) - set(names)):
+        raise UsageError(
+            f"the trace names {', '.join(map(repr, unknown))}, which the traffic does not have",
+            hint=f"the mix has: {', '.join(names)}",
+        )
+    indices = [names.index(name) for name in recorded.endpoints or ()]
+    if not indices:
+        indices = [-1] * len(recorded.times)
+    return Trace(recorded.times, np.asarray(indices, dtype=np.int64))
 
 
 def engine_of(environment: Any) -> Engine:

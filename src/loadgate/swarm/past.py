@@ -1,0 +1,128 @@
+"""What a master finds of its run before it begins: the folder, and what another master left in it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loadgate.errors import UsageError
+from loadgate.plan.plan import Plan
+from loadgate.store.database import RunReader, open_writer
+from loadgate.store.folder import RunFolder, create_run, results_root
+from loadgate.store.ledger import Ranges
+
+
+@dataclass(frozen=True)
+class Past:
+    """Hold what is needed to go on with a run: its anchor, its workers' names, and its last second."""
+
+    monotonic: float
+    wall: float
+    boot_id: str
+    last_second: int
+    workers: dict[str, str] = field(default_factory=dict)
+    """Names by Locust's client id."""
+    reports: dict[str, dict[int, Ranges]] = field(default_factory=dict)
+    """By a worker's name and incarnation: the sequence numbers of the reports that are committed."""
+
+    def anchor_on(self, boot_id: str, now: float, wall_now: float) -> float:
+        """Return run time 0 by this process's CLOCK_MONOTONIC.
+
+        The stored moment holds as long as the machine was not started anew; after that the wall clock is
+        all that both have in common.
+        """
+        if boot_id and boot_id == self.boot_id:
+            return self.monotonic
+        return now - (wall_now - self.wall)
+
+
+def past_of(folder: RunFolder) -> Past | None:
+    """Read what another master left of a run that has not ended; None for a new run.
+
+    UsageError when the run has ended: nothing can be added to it.
+    """
+    if not folder.database.exists():
+        return None
+    with RunReader(folder.database) as reader:
+        anchor: dict[str, Any] | None = reader.value("anchor", None)
+        ended = reader.value("ended", None)
+        if ended is not None:
+            raise UsageError(
+                f"the run {folder.id} has ended ({ended}); it cannot be taken up again",
+                hint="start a new run, without LOADGATE_RUN",
+            )
+        if anchor is None:
+            return None
+        last = max((row.second for row in reader.fleet()), default=-1)
+        return Past(
+            monotonic=float(anchor["monotonic"]),
+            wall=float(anchor["wall"]),
+            boot_id=str(anchor.get("boot_id", "")),
+            last_second=last,
+            workers=dict(reader.value("workers", None) or {}),
+            reports=_reports(reader),
+        )
+
+
+def _reports(reader: RunReader) -> dict[str, dict[int, Ranges]]:
+    found: dict[str, dict[int, Ranges]] = {}
+    for source in reader.sources():
+        found.setdefault(source.worker, {})[source.incarnation] = Ranges(list(source.ranges))
+    return found
+
+
+def folder_of(plan: Plan | None) -> RunFolder:
+    """Use the folder that `LOADGATE_RUN` names, or make one."""
+    given = os.environ.get("LOADGATE_RUN")
+    if given:
+        return RunFolder(Path(given))
+    scenario = os.environ.get("LOADGATE_SCENARIO")
+    root = results_root(None, Path(scenario) if scenario else None)
+    name = plan.scenario.name if plan is not None else "locust"
+    return create_run(root, name, datetime.now(UTC))
+
+
+def write_fault(plan: Plan | None, message: str, hint: str, code: int) -> None:
+    """Say on standard error, and in the run's folder, why the run never began."""
+    sys.stderr.write(f"loadgate: {message}\n  {hint}\n")
+    folder = folder_of(plan)
+    if folder.database.exists():
+        return
+    with open_writer(folder.database) as writer:
+        values = {
+            "id": folder.id,
+            "scenario": plan.scenario.name if plan is not None else "locust",
+            "plan": orjson.loads(plan.to_json()) if plan is not None else None,
+            "started_at": datetime.now(UTC).isoformat(),
+            "ended": "died",
+            "flushed": False,
+            "fault": message,
+            "fault_hint": hint,
+            "fault_exit_code": code,
+        }
+        writer.commit(run_values=values)
+
+
+def stock_name(environment: Any) -> str:
+    """Name a run without a plan by its locustfile."""
+    files = environment.parsed_locustfiles or ()
+    return Path(files[0]).stem if files else "locust"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what makes and measures the load."""
+    packages = ("loadgate", "locust", "gevent", "numpy", "hdrhistogram")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def this_machine() -> dict[str, Any]:
+    """Describe the machine of this process."""
+    return {"node": platform.node(), "system": platform.platform(), "cores": os.cpu_count()}
