@@ -24,7 +24,7 @@ from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.scenario import Generator, Probe, VerdictPolicy
 from loadgate.plan.sla import Objective
 from loadgate.plan.timeline import PHASES, Segment, Timeline
-from loadgate.store.database import Event, RunReader
+from loadgate.store.database import Event, LedgerRow, RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import Reading, WatchReader
 
@@ -102,6 +102,7 @@ class Evidence:
     windows: tuple[Window, ...] = ()
     readings: tuple[Reading, ...] = ()
     fleet: tuple[FleetRow, ...] = ()
+    ledger: tuple[LedgerRow, ...] = ()
     events: tuple[Event, ...] = ()
     failures: tuple[Failure, ...] = ()
     gaps: Mapping[str, int] = field(default_factory=dict)
@@ -236,6 +237,7 @@ def gather(
             windows=windows,
             readings=_readings(run),
             fleet=fleet,
+            ledger=tuple(reader.ledger()),
             events=events,
             failures=tuple(reader.failures()),
             gaps=_gaps(reader),

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from loadgate.judge import fleet
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.generator import rows_by_worker
 from loadgate.judge.readings import source_of
 from loadgate.judge.results import Grade, ObjectiveResult
-from loadgate.judge.run import lost_workers
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.measure.window import Count
 from loadgate.plan.scenario import Probe
@@ -46,7 +46,8 @@ class Finding:
 
 def find_all(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> tuple[Finding, ...]:
     """Return all findings of a run, the ones that explain most first."""
-    found = [rate_limit(evidence), *cpu_short(evidence, rows, void=void), *cache(evidence), workers(evidence)]
+    found = [rate_limit(evidence), *cpu_short(evidence, rows, void=void), *cache(evidence)]
+    found += [Finding(kind, message, detail) for kind, message, detail in fleet.stories(evidence)]
     found += [
         overflow(evidence),
         retries(evidence),
@@ -183,15 +184,6 @@ def _client_hits(evidence: Evidence, server: Growth) -> tuple[int, int]:
         if server.start <= window.second + window.span / 2 < server.end
     ]
     return sum(w.count(Count.HITS) for w in inside), sum(w.count(Count.MISSES) for w in inside)
-
-
-def workers(evidence: Evidence) -> Finding | None:
-    """Name the workers that were lost, where the scenario lets the run go on without them."""
-    lost = lost_workers(evidence)
-    if not lost:
-        return None
-    text = f"{len(lost)} of {evidence.workers_expected} workers were lost: {', '.join(lost)}"
-    return Finding("workers_lost", text, {"workers": list(lost)})
 
 
 def overflow(evidence: Evidence) -> Finding | None:

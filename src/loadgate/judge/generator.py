@@ -181,7 +181,7 @@ def _short_of_arrivals(evidence: Evidence) -> list[str]:
     planned, _ = planned_level(evidence)
     # Of a schedule with fixed spacing one arrival may fall to either side of each end of a stage.
     spread = POISSON_SPREAD * math.sqrt(planned) if evidence.random_arrivals else 2.0 * len(evidence.steady)
-    needed = planned * ACHIEVED_NEEDED * (1 - evidence.generator.loss_allowed) - spread
+    needed = planned * ACHIEVED_NEEDED * (1 - _load_allowed_to_miss(evidence)) - spread
     offered = evidence.books(None, "steady").arrivals
     if offered >= needed:
         return []
@@ -190,6 +190,15 @@ def _short_of_arrivals(evidence: Evidence) -> list[str]:
         "phase: see that every worker took part and that the locustfile's users are LoadUser classes, which "
         "follow the plan"
     ]
+
+
+def _load_allowed_to_miss(evidence: Evidence) -> float:
+    """Return the share of the load that may be missing because workers were lost.
+
+    "continue" lets any number of workers go, but others take their share over, so the load must be there.
+    """
+    allowed = evidence.generator.loss_allowed
+    return allowed if allowed < 1 else 0.0
 
 
 def _short_of_users(evidence: Evidence) -> list[str]:
@@ -201,7 +210,7 @@ def _short_of_users(evidence: Evidence) -> list[str]:
         math.fsum(row.users for row in rows) / len(rows) for rows in rows_by_worker(evidence).values()
     )
     wanted = planned / seconds
-    if not users or users >= wanted * ACHIEVED_NEEDED * (1 - evidence.generator.loss_allowed) - TOLERANCE:
+    if not users or users >= wanted * ACHIEVED_NEEDED * (1 - _load_allowed_to_miss(evidence)) - TOLERANCE:
         return []
     return [
         f"only {format_number(round(users, 1))} of the {format_number(round(wanted, 1))} planned users were "

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from loadgate.judge.evidence import Books, Evidence
-from loadgate.judge.results import Grade, ObjectiveResult
+from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
 from loadgate.judge.slots import slots
 from loadgate.measure.window import Count, Window
@@ -30,13 +30,43 @@ def error_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     if evidence.ended != "died" and not evidence.running and books.missing > 0:
         whole = measured(objective, (books.arrivals - books.ok) / books.arrivals, books.arrivals)
     result = _by_windows(objective, evidence, lambda window: _errors(objective, window), whole=whole)
-    result = replace(result, bad=max(result.n - books.ok, 0))
+    result = _unless_only_lost(replace(result, bad=max(result.n - books.ok, 0)), evidence, books)
     return _with_retries(result, books, total.count(Count.RETRIES))
 
 
 def _errors(objective: Objective, window: Window) -> Measured:
     books = Books.of([window])
     return measured(objective, books.bad / books.settled, books.settled) if books.settled else NOTHING
+
+
+def _unless_only_lost(result: ObjectiveResult, evidence: Evidence, books: Books) -> ObjectiveResult:
+    """Let a row not fail by what the generator took along: nobody knows how lost requests ended.
+
+    The rate lies between that with all of them counted as errors and that without them. Where the two
+    decide differently, the row is INCONCLUSIVE.
+    """
+    unknown = books.lost + books.unsent_generator
+    if not unknown or result.verdict not in (Grade.FAIL, Grade.WARN):
+        return result
+    without = _by_windows(
+        result.objective, evidence, lambda window: _errors(result.objective, _known(window))
+    )
+    if SEVERITY.index(without.verdict) <= SEVERITY.index(result.verdict):
+        return result
+    shown = result.objective.target.spelled(without.value or 0.0)
+    reason = (
+        f"{result.reason}; {unknown} of these requests were lost or never sent by the generator, and without "
+        f"them it is {shown}: run again with the workers that it takes"
+    )
+    return replace(result, verdict=Grade.INCONCLUSIVE, reason=reason)
+
+
+def _known(window: Window) -> Window:
+    """Return a window without the arrivals whose end the generator cannot tell; it shares the rest."""
+    counts = dict(window.counts)
+    unknown = counts.pop(str(Count.LOST), 0) + counts.pop(str(Count.UNSENT_GENERATOR), 0)
+    counts[str(Count.ARRIVALS)] = counts.get(str(Count.ARRIVALS), 0) - unknown
+    return Window(window.second, window.span, window.endpoint, window.phase, counts)
 
 
 def _with_retries(result: ObjectiveResult, books: Books, retries: int) -> ObjectiveResult:

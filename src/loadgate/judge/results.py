@@ -56,6 +56,8 @@ class Worst:
     end: float
     value: float
     n: int
+    under_loss: bool = False
+    """Whether a worker was lost in it, or a part of the load offered by nobody."""
 
     def to_dict(self, limit: Limit, anchor_wall: float) -> dict[str, Any]:
         """Return the window as plain values, in the unit of `limit` and with wall-clock times."""
@@ -68,6 +70,7 @@ class Worst:
             "value_text": spelled(limit, self.value),
             "infinite": math.isinf(self.value),
             "n": self.n,
+            "under_loss": self.under_loss,
         }
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.fleet import lost_workers
 from loadgate.judge.generator import generator_faults
 from loadgate.judge.results import Grade, ObjectiveResult, worst
 from loadgate.judge.slots import TOLERANCE, Interval, total_length
@@ -161,31 +162,6 @@ def _missing_windows(evidence: Evidence) -> list[str]:
                 "measured is missing; run again, and report this"
             )
     return reasons
-
-
-def lost_workers(evidence: Evidence) -> tuple[str, ...]:
-    """Name the workers that were lost.
-
-    The master saw them go, or never got their last report (what was in flight then is not known), or they
-    were silent before the steady phase ended.
-    """
-    gone = {"worker_lost"}
-    if not evidence.cut_short:
-        # A run that was cut short cannot pass anyway, and what it shows of failures still counts.
-        gone.add("last_delta_missing")
-    by_event: set[str] = set()
-    for event in evidence.events:
-        if event.kind in gone:
-            by_event.add(str(event.detail.get("worker", "?")))
-        elif event.kind == "worker_returned":
-            by_event.discard(str(event.detail.get("worker", "?")))
-    last: dict[str, int] = {}
-    for row in evidence.fleet:
-        last[row.worker] = max(last.get(row.worker, row.second), row.second)
-    end = evidence.steady[-1].end if evidence.steady else 0.0
-    # Two seconds of grace, as for coverage: the last row of a phase may be skipped.
-    silent = {worker for worker, second in last.items() if second + 1 < end - 2}
-    return tuple(sorted(by_event | silent))
 
 
 def _lost_workers(evidence: Evidence) -> list[str]:

@@ -6,9 +6,10 @@ import math
 from typing import Any, Final, get_args
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.fleet import lost_workers
 from loadgate.judge.generator import rows_by_worker
 from loadgate.judge.results import number
-from loadgate.judge.run import coverage, lost_workers
+from loadgate.judge.run import coverage
 from loadgate.measure.delta import FleetRow
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.window import ALL, Clock, LatencyOn, Series, Window

@@ -18,7 +18,7 @@ import orjson
 
 from loadgate.errors import StoreError
 from loadgate.exit_codes import ExitCode
-from loadgate.judge import findings, summary
+from loadgate.judge import findings, fleet, summary
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.findings import Finding, find_all
 from loadgate.judge.objectives import evaluate_all
@@ -82,6 +82,7 @@ class Verdict:
             "books": summary.books(evidence),
             "latencies": summary.latencies(evidence),
             "generator": summary.generator(evidence),
+            "fleet": fleet.fleet(evidence),
             "failures": summary.failures(evidence),
             "versions": dict(evidence.versions),
         }
@@ -94,7 +95,7 @@ def judge(evidence: Evidence, *, strict: bool = False, interrupted: bool = False
     """
     voided = void_reasons(evidence)
     void = bool(voided)
-    rows = evaluate_all(evidence)
+    rows = fleet.tagged(evidence, evaluate_all(evidence))
     limit = findings.rate_limit(evidence)
     if limit is not None:
         rows = tuple(_with_limit(row, limit) for row in rows)

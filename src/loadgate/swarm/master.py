@@ -29,9 +29,10 @@ from loadgate.swarm import messages, patches
 from loadgate.swarm.fingerprint import expect
 from loadgate.swarm.fleet import alive
 from loadgate.swarm.keeper import Keeper, Key
-from loadgate.swarm.muster import Muster, Orders
+from loadgate.swarm.muster import GONE_AFTER, GONE_AFTER_HERE, Muster, Orders
 from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions
 from loadgate.swarm.roster import Worker
+from loadgate.swarm.secret import is_loopback
 from loadgate.traffic.arrivals import ArrivalSchedule
 from loadgate.traffic.engine import schedule_of
 from loadgate.traffic.tasks import kinds_of
@@ -92,7 +93,9 @@ class Master:
             names = [kind.name for kind in kinds]
             if kinds:
                 schedule = schedule_of(self.plan, kinds)
-        return Muster(self.run, self.plan.timeline, schedule, names)
+        here = is_loopback(self.environment.runner.master_bind_host)
+        gone_after = GONE_AFTER_HERE if here else GONE_AFTER
+        return Muster(self.run, self.plan.timeline, schedule, names, gone_after=gone_after)
 
     # -- begin ----------------------------------------------------------------------------------
 

@@ -23,8 +23,9 @@ from loadgate.swarm.roster import LOST_AFTER, REPORT_WITHIN, Roster, State, Work
 from loadgate.swarm.sharing import Sharing
 from loadgate.traffic.arrivals import ArrivalSchedule
 
-GONE_AFTER = 20.0
-"""Seconds without a word from any worker after which a run ends: a cut cable may be mended before."""
+GONE_AFTER, GONE_AFTER_HERE = 20.0, 5.0
+"""Seconds without a word from any worker after which a run ends: a cut cable may be mended before. On one
+machine there is no cable."""
 LOST_NAME = "(lost)"
 """The worker under whose name the master writes down what is gone with others."""
 _SETTLED_AFTER = 1 + REPORT_WITHIN
@@ -61,8 +62,11 @@ class Muster:
         timeline: Timeline | None = None,
         schedule: ArrivalSchedule | None = None,
         kinds: Sequence[str] = (),
+        *,
+        gone_after: float = GONE_AFTER,
     ) -> None:
         self.roster = Roster()
+        self._gone_after = gone_after
         self.anchor: float | None = None
         self._run = run
         self._schedule = schedule
@@ -133,7 +137,7 @@ class Muster:
     def all_gone(self, now: float) -> bool:
         """Tell whether no worker was heard of for so long that the run has to end."""
         known = [worker for worker in self.roster if worker.state is not State.LEFT]
-        return bool(known) and all(now - worker.heard > GONE_AFTER for worker in known)
+        return bool(known) and all(now - worker.heard > self._gone_after for worker in known)
 
     def close(self, until: float) -> tuple[list[Delta], Orders]:
         """Write off the workers that did not come back; return what is lost with them, and the last rows.

@@ -1,0 +1,109 @@
+"""What became of the workers is told, and what is missing because of it decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadgate.judge.fleet import Loss, fleet, losses, lost_workers, seconds_under_loss, stories, tagged
+from loadgate.judge.objectives import evaluate_all
+from loadgate.judge.results import Grade
+from loadgate.store.database import Event, LedgerRow
+
+LOST = Event(20.0, "worker_lost", {"worker": "worker-2"})
+BACK = Event(31.5, "worker_returned", {"worker": "worker-2"})
+GONE = Event(42.0, "worker_written_off", {"worker": "worker-2", "lost": 52, "unoffered": 40})
+
+
+def told(make: Any, *events: Event, **changes: Any) -> dict[str, str]:
+    """Return the sentences of a run's fleet by their kind."""
+    return {
+        kind: text for kind, text, _ in stories(make.evidence(events=events, workers_expected=3, **changes))
+    }
+
+
+def test_a_quiet_run_has_no_story(make: Any) -> None:
+    """Nothing is told of workers that were there all the time."""
+    assert told(make) == {}
+    assert lost_workers(make.evidence()) == ()
+
+
+def test_a_worker_that_died_is_told_with_what_it_took_along(make: Any) -> None:
+    """The loss has its time and both numbers, and the worker counts as lost."""
+    assert losses(make.evidence(events=[LOST, GONE])) == (Loss("worker-2", 20.0, lost=52, unoffered=40),)
+    text = told(make, LOST, GONE)["workers_lost"]
+    assert text == (
+        "1 of 3 workers were lost: worker-2 was lost at 20s, 52 requests are lost with it, "
+        "40 it was to make were never made"
+    )
+    assert lost_workers(make.evidence(events=[LOST, GONE])) == ("worker-2",)
+
+
+def test_a_worker_that_came_back_is_told_and_is_not_lost(make: Any) -> None:
+    """11.5 s later it was there again."""
+    assert told(make, LOST, BACK)["workers_lost"] == (
+        "no worker stayed lost: worker-2 was lost at 20s and came back after 11.5s"
+    )
+    assert lost_workers(make.evidence(events=[LOST, BACK])) == ()
+
+
+def test_a_worker_that_is_lost_twice_has_two_losses(make: Any) -> None:
+    """The second one is the one that it did not come back from, and that was written off."""
+    again = Event(35.0, "worker_lost", {"worker": "worker-2"})
+    first, second = losses(make.evidence(events=[LOST, BACK, again, GONE]))
+    assert (first.returned, first.lost) == (31.5, 0)
+    assert (second.at, second.returned, second.lost) == (35.0, None, 52)
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "part"),
+    [
+        (Event(12.0, "resumed", {"measured_until": 9}), "resumed", "resumed at 12s by another master"),
+        (Event(15.25, "worker_joined", {"worker": "worker-4"}), "worker_joined", "worker-4 joined at 15.2s"),
+        (Event(3.0, "worker_refused", {"host": "b", "reason": "no"}), "worker_refused", "on b was refused"),
+    ],
+)
+def test_what_happened_to_the_fleet_is_told(make: Any, event: Event, kind: str, part: str) -> None:
+    """A second master, a newcomer, and one that was not let in."""
+    assert part in told(make, event)[kind]
+
+
+def ledger(*rows: tuple[int, int, int]) -> list[LedgerRow]:
+    """Make rows of (second, lost, unoffered)."""
+    return [LedgerRow(second, 3, 3 - lost, 0, lost, unoffered) for second, lost, unoffered in rows]
+
+
+def test_seconds_with_a_lost_worker_or_unoffered_arrivals_are_under_loss(make: Any) -> None:
+    """Of four seconds, one had a lost worker and one 7 arrivals that nobody offered."""
+    evidence = make.evidence(ledger=ledger((20, 0, 0), (21, 1, 0), (22, 0, 7), (23, 0, 0)))
+    assert seconds_under_loss(evidence) == {21, 22}
+    found = fleet(evidence)
+    assert (found["seconds_under_loss"], found["unoffered"]) == (2, 7)
+
+
+def test_a_worst_window_under_loss_is_marked(make: Any) -> None:
+    """The first of equal 10 s windows, from 10 to 20, holds second 15; 21 and 5 lie outside of it."""
+    row = make.objective(statistic="p95", alert="> 200ms")
+    for second, lost, marked in ((15, 1, True), (15, 0, False), (21, 1, False), (5, 1, False)):
+        evidence = make.evidence(row, ledger=ledger((second, lost, 0)))
+        (judged,) = tagged(evidence, evaluate_all(evidence))
+        assert judged.worst_window.under_loss is marked
+
+
+def test_the_spread_of_the_workers_p99_is_reported(make: Any) -> None:
+    """Medians of 10 and 30 ms: three times apart; one worker alone has no spread."""
+    slow = make.fleet(range(10, 40), "worker-2", p99_us=30_000.0)
+    quick = make.fleet(range(10, 40), "worker-1", p99_us=10_000.0)
+    spread = fleet(make.evidence(fleet=[*quick, *slow]))["p99_spread"]
+    assert spread["ratio"] == pytest.approx(3.0)
+    assert (spread["lowest"]["worker"], spread["highest"]["p99_ms"]) == ("worker-1", 30.0)
+    assert fleet(make.evidence(fleet=quick))["p99_spread"] is None
+
+
+def test_lost_requests_alone_never_pass_a_row(make: Any) -> None:
+    """1 of 100 lost: with it 1 %, worse than the target, without it 0 %: nobody knows."""
+    row = make.objective("error_rate", "< 0.1%", alert="> 1%")
+    windows = make.steady({20: 99}, lost=1)
+    (judged,) = evaluate_all(make.evidence(row, windows=windows))
+    assert judged.verdict is Grade.INCONCLUSIVE
