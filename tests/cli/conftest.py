@@ -96,14 +96,20 @@ class Done:
 class Running:
     """A `loadgate` command under way, in a folder of its own."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        cwd: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.arguments = arguments
         self.results = folder / "results"
         self._before = len(list_runs(self.results))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "loadgate", *arguments],
-            cwd=folder,
+            cwd=cwd or folder,
             env=os.environ | {"LOADGATE_RESULTS": str(self.results)} | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -193,9 +199,11 @@ class Loadgate:
         self.folder = folder
         self.started: list[Running] = []
 
-    def start(self, *arguments: object, env: dict[str, str] | None = None) -> Running:
-        """Start a command."""
-        running = Running(self.folder, tuple(map(str, arguments)), env or {})
+    def start(
+        self, *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> Running:
+        """Start a command, in the test's folder unless told otherwise."""
+        running = Running(self.folder, tuple(map(str, arguments)), env or {}, cwd)
         self.started.append(running)
         return running
 
