@@ -20,6 +20,7 @@ COMMANDS = {
     "init": "loadgate.cli.init:init",
     "run": "loadgate.cli.run:run",
     "runs": "loadgate.cli.runs:runs",
+    "selftest": "loadgate.cli.selftest:selftest",
     "staging": "loadgate.cli.staging:staging",
     "completion": "loadgate.cli.completion:completion",
     "validate": "loadgate.cli.plans:validate",
