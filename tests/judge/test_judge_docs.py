@@ -11,7 +11,7 @@ import pytest
 
 import loadgate.exit_codes
 from loadgate.exit_codes import ExitCode
-from loadgate.judge import findings, fleet, generator, run
+from loadgate.judge import attribution, findings, fleet, generator, run
 from loadgate.judge.results import Grade
 from loadgate.judge.verdict import schema
 from loadgate.plan.sla import METRICS
@@ -84,6 +84,6 @@ def test_the_limits_of_a_void_run_are_those_of_the_code(limit: str) -> None:
 def test_every_kind_of_finding_is_on_the_page() -> None:
     """The kinds that the code makes are listed, and no other."""
     made = set(re.findall(r"Finding\(\s*\"(\w+)\"", inspect.getsource(findings)))
-    made |= set(re.findall(r"yield \"(\w+)\"", inspect.getsource(fleet)))
+    made |= set(re.findall(r"yield \"(\w+)\"", inspect.getsource(fleet) + inspect.getsource(attribution)))
     page = section((DOCS / "verdict.md").read_text(encoding="utf-8"), "## Findings")
     assert set(re.findall(r"`([a-z_]+)`(?=[ ,.])", page)) - {"kind"} == made

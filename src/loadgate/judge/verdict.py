@@ -18,7 +18,7 @@ import orjson
 
 from loadgate.errors import StoreError
 from loadgate.exit_codes import ExitCode
-from loadgate.judge import findings, fleet, summary
+from loadgate.judge import attribution, findings, fleet, summary
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.findings import Finding, find_all
 from loadgate.judge.objectives import evaluate_all
@@ -106,11 +106,16 @@ def judge(evidence: Evidence, *, strict: bool = False, interrupted: bool = False
         void=void,
         reasons=_reasons(evidence, grade, voided, rows, limit),
         rows=rows,
-        findings=find_all(evidence, rows, void=void),
+        findings=(*find_all(evidence, rows, void=void), *_moved_first(evidence, rows, void=void)),
         exit_code=exit_code(grade, "interrupted" if interrupted else evidence.ended, strict=strict),
         strict=strict,
         judged_at=now,
     )
+
+
+def _moved_first(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> list[Finding]:
+    """Tell what moved before a row failed; of a void run nothing is said of the target."""
+    return [] if void else [Finding(*told) for told in attribution.coincidences(evidence, rows)]
 
 
 def exit_code(grade: Grade, ended: str, *, strict: bool) -> ExitCode:
