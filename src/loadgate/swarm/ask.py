@@ -49,7 +49,8 @@ def ask_master(
                     return info
                 case Refusal(message, hint, code):
                     error = GeneratorError(f"the master at {where} refuses: {message}", hint=hint)
-                    error.exit_code = ExitCode(code)
+                    # A master of another version may have codes that are not known here.
+                    error.exit_code = next((one for one in ExitCode if one == code), ExitCode.INTERNAL)
                     raise error
                 case Dropped(reason):
                     dropped = f" (what came was dropped: {reason})"

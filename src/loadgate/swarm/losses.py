@@ -1,29 +1,33 @@
 """What a dead worker takes with it, worked out from what it was granted and what it last reported.
 
 A worker that dies leaves three kinds of arrivals behind: those that it had reported and that were still
-under way; those that fell due after its last report and before its death, which it may have sent; and those
+under way; those that fell due before its death and that no report tells of, which it may have sent; and those
 that it was granted for later and cannot have sent. The first two are *lost*: the target may have seen
 them, and nobody knows how they ended. The third were never offered.
+
+What no report tells of is found by counting: what it was granted of a second, less what it reported of it. So
+a report that went missing between two others, or a share that the worker never heard of, is found as well.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgate.measure.window import Count, Window
 from loadgate.plan.timeline import PHASES, Timeline
-from loadgate.swarm.leases import Owners
 from loadgate.swarm.roster import Worker
-from loadgate.traffic.arrivals import Arrivals, ArrivalSchedule
+from loadgate.traffic.arrivals import Arrivals
 
 DEATH_WITHIN = 0.5
 """Seconds after its last word in which a worker may have gone on: two beats and the way of one."""
-_GRANTED_AHEAD = 4
-"""Seconds after its last word for which a worker can have been granted anything."""
+
+_Key = tuple[int, str, str]
+"""Run second, endpoint and phase."""
 
 
 @dataclass
@@ -42,62 +46,73 @@ class Loss:
 def loss_of(
     worker: Worker,
     stopped: float,
-    owners: Callable[[int], Owners | None],
-    schedule: ArrivalSchedule | None,
-    kinds: Sequence[str],
-    timeline: Timeline,
+    granted: Mapping[int, Arrivals],
+    kinds: Sequence[str] = (),
+    timeline: Timeline | None = None,
 ) -> Loss:
-    """Work out the loss of a worker that was never heard of again.
+    """Work out the loss of a worker whose last report never came.
 
-    `stopped` is the run time after which it cannot have offered anything: its death. `owners(second)` gives
-    who was granted a second's slots, `kinds` the endpoint of each kind of the schedule. Without a schedule
-    (closed model, no plan) only what it had reported is known.
+    `stopped` is the run time after which it cannot have offered anything: its death. `granted` are, by run
+    second, all arrivals that it was to offer in the seconds of which it may have reported less; `kinds` are
+    the endpoints of the schedule's kinds. Without a schedule (closed model, no plan) there are none, and only
+    what it had reported is known.
     """
     loss = Loss()
-    for (endpoint, phase), number in sorted(worker.open_books.items()):
-        if number > 0:
-            loss.windows.append(Window(max(worker.reported, 0), 1, endpoint, phase, {Count.LOST: number}))
-    if schedule is None:
-        return loss
-    for second in range(max(worker.reported + 1, 0), int(stopped) + _GRANTED_AHEAD + 1):
-        mine = _granted(worker, second, owners, schedule, timeline)
-        if mine is None:
-            continue
-        sent = mine.times <= stopped
-        phases = timeline.phases_of(mine.times)
-        for kind, phase in sorted(set(zip(mine.kinds[sent].tolist(), phases[sent].tolist(), strict=True))):
-            number = int(np.count_nonzero((mine.kinds == kind) & (phases == phase) & sent))
-            counts = {str(Count.ARRIVALS): number, str(Count.LOST): number}
-            loss.windows.append(Window(second, 1, kinds[kind], PHASES[phase], counts))
-    loss.unoffered = unoffered_by(worker, stopped, owners, schedule, timeline)
+    gone: Counter[_Key] = Counter()
+    for second, mine in sorted(granted.items()):
+        rest = unreported(worker, second, mine)
+        sent = rest.times <= stopped
+        if timeline is not None and sent.any():
+            phases = timeline.phases_of(rest.times[sent]).tolist()
+            for kind, phase in zip(rest.kinds[sent].tolist(), phases, strict=True):
+                gone[second, kinds[kind], PHASES[phase]] += 1
+        if (never := _number(~sent)) > 0:
+            loss.unoffered[second] = never
+    loss.windows = _windows(worker, gone)
     return loss
 
 
-def unoffered_by(
-    worker: Worker,
-    stopped: float,
-    owners: Callable[[int], Owners | None],
-    schedule: ArrivalSchedule,
-    timeline: Timeline,
-) -> Counter[int]:
-    """Count by second the arrivals that a worker was granted for after it had `stopped` (run time)."""
-    counted: Counter[int] = Counter()
-    for second in range(max(int(stopped), 0), int(stopped) + _GRANTED_AHEAD + 1):
-        mine = _granted(worker, second, owners, schedule, timeline)
-        if mine is not None and (number := int(np.count_nonzero(mine.times > stopped))):
-            counted[second] = number
-    return counted
+def unoffered_of(worker: Worker, granted: Mapping[int, Arrivals]) -> Counter[int]:
+    """Count by second what a worker never offered that reported all it did; `granted` as in `loss_of`."""
+    counted = {second: len(unreported(worker, second, mine)) for second, mine in granted.items()}
+    return Counter({second: number for second, number in counted.items() if number > 0})
 
 
-def _granted(
-    worker: Worker,
-    second: int,
-    owners: Callable[[int], Owners | None],
-    schedule: ArrivalSchedule,
-    timeline: Timeline,
-) -> Arrivals | None:
-    """Return the arrivals of a second that a worker was granted; None where that is not known."""
-    held = owners(second)
-    if held is None or second >= timeline.end:
-        return None
-    return schedule.second(second).share(held == worker.number)
+def unreported(worker: Worker, second: int, granted: Arrivals) -> Arrivals:
+    """Return the arrivals of a second that no report of a worker tells of, out of all it was granted.
+
+    A report counts arrivals and does not name them; where it tells of a part, that is taken to be the first.
+    """
+    known = worker.recorded[second]
+    return Arrivals(granted.times[known:], granted.kinds[known:], granted.slots[known:])
+
+
+def before(arrivals: Arrivals, moment: float) -> Arrivals:
+    """Return only the arrivals that are due before a run time."""
+    number = int(np.searchsorted(arrivals.times, moment, side="left"))
+    return Arrivals(arrivals.times[:number], arrivals.kinds[:number], arrivals.slots[:number])
+
+
+def _windows(worker: Worker, gone: Counter[_Key]) -> list[Window]:
+    """Write down the arrivals that are gone, and as many lost ones as then have no end.
+
+    Ends whose arrivals were in a report that never came are told already, and are not lost.
+    """
+    windows = []
+    ended = {key: -number for key, number in worker.open_books.items() if number < 0}
+    for (second, endpoint, phase), number in sorted(gone.items()):
+        told = min(ended.get((endpoint, phase), 0), number)
+        ended[endpoint, phase] = ended.get((endpoint, phase), 0) - told
+        counts = {str(Count.ARRIVALS): number}
+        if number > told:
+            counts[str(Count.LOST)] = number - told
+        windows.append(Window(second, 1, endpoint, phase, counts))
+    for (endpoint, phase), number in sorted(worker.open_books.items()):
+        if number > 0:
+            last = max(worker.reported, 0)
+            windows.append(Window(last, 1, endpoint, phase, {str(Count.LOST): number}))
+    return windows
+
+
+def _number(chosen: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(chosen))

@@ -6,20 +6,20 @@ down is returned. Times are the master's CLOCK_MONOTONIC seconds unless they say
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from loadgate.measure.delta import Delta
-from loadgate.measure.window import Count, Window
 from loadgate.plan.timeline import Timeline
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.swarm.leases import LEASE
-from loadgate.swarm.losses import DEATH_WITHIN
+from loadgate.swarm.losses import DEATH_WITHIN, Loss, loss_of
 from loadgate.swarm.messages import Lease
-from loadgate.swarm.roster import LOST_AFTER, REPORT_WITHIN, Roster, State, Worker
+from loadgate.swarm.roster import LOST_AFTER, REPORT_WITHIN, Roster, State, Worker, count_arrivals
 from loadgate.swarm.sharing import Sharing
 from loadgate.traffic.arrivals import ArrivalSchedule
 
@@ -28,7 +28,8 @@ GONE_AFTER, GONE_AFTER_HERE = 20.0, 5.0
 machine there is no cable."""
 LOST_NAME = "(lost)"
 """The worker under whose name the master writes down what is gone with others."""
-_SETTLED_AFTER = 1 + REPORT_WITHIN
+_STOP_WITHIN = 0.02
+"""Seconds by which a worker's clock may be behind when it is asked to stop."""
 
 
 @dataclass
@@ -69,51 +70,69 @@ class Muster:
         self._gone_after = gone_after
         self.anchor: float | None = None
         self._run = run
-        self._schedule = schedule
         self._sharing = Sharing(timeline, schedule, kinds) if timeline is not None else None
         self._written = -1
         self._lost_deltas = 0
         self._gap: Gap | None = None
+        self._looked = 0.0
+        self._finished: float | None = None
 
     @property
     def leased(self) -> bool:
         """Tell whether workers may start requests only where a lease lets them."""
         return self._sharing is not None
 
-    def resume(self, now: float, last: int) -> None:
-        """Go on after another master of this run: `last` is the last second (run time) that it knew of."""
+    def resume(
+        self, now: float, last: int, *, written: int | None = None, offered: Mapping[int, int] | None = None
+    ) -> None:
+        """Go on after another master of this run.
+
+        `last` is the last second (run time) that any worker reported to it, `written` the last one of which
+        it wrote the ledger's row, and `offered` how many arrivals are on record of each second after that.
+        """
         assert self.anchor is not None
-        first = int(now - self.anchor) + 1 + LEASE
-        self._gap = Gap(last + 1, first)
-        self._written = last
+        # Run time may have been set back since, by a wall clock; what was reported has been.
+        first = max(math.floor(now - self.anchor), last + 1) + 1 + LEASE
+        self._written = last if written is None else written
+        self._gap = Gap(self._written + 1, first, Counter(offered or {}))
         if self._sharing is not None:
             self._sharing.skip_to(first)
 
     def delta(self, client: str, delta: Delta, now: float, *, final: bool) -> None:
         """Take in a report; `final` says that the worker makes no more."""
         self.roster.hear(client, now)
-        self.roster.report(client, delta, final=final)
-        if self._gap is not None:
+        if self.roster.report(client, delta, final=final) and self._gap is not None:
             for head in delta.packed.heads:
-                if self._gap.first <= head.second < self._gap.end:
-                    self._gap.offered[head.second] += head.counts.get(Count.ARRIVALS, 0)
+                if head.second < self._gap.end:
+                    count_arrivals(self._gap.offered, head)
 
     def beat(self, client: str, leases: int, *, ready: bool, now: float) -> None:
-        """Take in a beat."""
+        """Take in a beat. One that is not `ready` after one that was takes part no more."""
         worker = self.roster.hear(client, now)
         if worker is not None:
-            worker.ready = worker.ready or ready
-            if self._sharing is not None:
-                self._sharing.confirmed(client, leases)
+            worker.ready = ready or (worker.ready and not worker.begun)
+            worker.begun = worker.begun or ready
+            if self._sharing is not None and self.anchor is not None:
+                self._sharing.confirmed(client, leases, now - self.anchor)
 
     def left(self, client: str, now: float) -> None:
-        """Note that a worker ended as it should; what it was granted from now on nobody offers."""
+        """Note that a worker ended as it should; what it was granted from then on nobody offers."""
         worker = self.roster.get(client)
         if worker is None or worker.state is not State.HERE:
             return
         self.roster.leave(client)
-        if self._sharing is not None and self.anchor is not None:
-            self._sharing.left(worker, now - self.anchor)
+        if self.anchor is None:
+            return
+        self._looked = max(self._looked, now - self.anchor)
+        if self._sharing is not None:
+            self._sharing.keep(worker)
+            if worker.is_complete:
+                worker.unoffered = self._sharing.untold(worker, math.inf, math.inf).total()
+
+    def finish(self, now: float) -> None:
+        """Note that the workers are asked to offer nothing more from now on."""
+        if self._finished is None and self.anchor is not None:
+            self._finished = now - self.anchor
 
     def tick(self, now: float) -> Orders:
         """Look at the fleet; call it at each second of run time, once run time has begun."""
@@ -122,12 +141,15 @@ class Muster:
             worker = change.worker
             detail = {"worker": worker.name, "reported_until": worker.reported + 1}
             orders.events.append((change.kind, detail))
+            if worker.state is State.LOST and self._sharing is not None:
+                self._sharing.keep(worker)
         if self.anchor is None:
             return orders
+        self._looked = now - self.anchor
         if self._sharing is not None:
             live = self.roster.live(now)
-            orders.leases = self._sharing.tick(now - self.anchor, self.roster.here(), live)
-        orders.ledger = self._rows(int(now - self.anchor - _SETTLED_AFTER))
+            orders.leases = self._sharing.tick(self._looked, self.roster.here(), live)
+        orders.ledger = self._rows(math.floor(self._looked - REPORT_WITHIN))
         return orders
 
     def is_silent(self, worker: Worker, now: float) -> bool:
@@ -142,47 +164,56 @@ class Muster:
     def close(self, until: float) -> tuple[list[Delta], Orders]:
         """Write off the workers that did not come back; return what is lost with them, and the last rows.
 
-        `until` is the run time at which the run ended.
+        `until` is the run time at which the run ended: no arrival that was due later is missed.
         """
         orders = Orders()
         deltas: list[Delta] = []
+        if self.anchor is None:
+            return deltas, orders
+        # Without word of it, offering ended within a second of the last look, which comes each second.
+        told = self._finished is not None
+        ends = min(until, self._finished if self._finished is not None else self._looked + 1)
+        sure = ends - _STOP_WITHIN if told else min(until, self._looked)
+        changed: set[int] = set()
         for worker in self.roster:
-            if worker.is_complete or self.anchor is None:
-                continue
-            stopped = min(worker.heard + DEATH_WITHIN - self.anchor, until)
-            lost, unoffered = self._lost_with(worker, stopped, deltas)
-            detail = {"worker": worker.name, "lost": lost, "unoffered": unoffered}
-            orders.events.append(("worker_written_off", detail))
-        if self.anchor is not None:
-            self._settle_gap(until)
-            orders.ledger = self._rows(int(until)) + self._unoffered_rows()
+            if not worker.is_complete:
+                loss = self._loss_of(worker, ends)
+                changed.update(window.second for window in loss.windows)
+                orders.events.append(_written_off(worker, loss.arrivals, loss.unoffered.total()))
+                if loss.windows:
+                    self._lost_deltas += 1
+                    deltas.append(Delta(self._run, LOST_NAME, os.getpid(), self._lost_deltas, loss.windows))
+            elif (unoffered := self._unoffered_of(worker, ends, sure)) and worker.state is State.LEFT:
+                orders.events.append(_written_off(worker, 0, unoffered))
+        orders.ledger = self._last_rows(ends, changed)
         return deltas, orders
 
-    def _lost_with(self, worker: Worker, stopped: float, deltas: list[Delta]) -> tuple[int, int]:
+    def _loss_of(self, worker: Worker, ends: float) -> Loss:
+        assert self.anchor is not None
+        worker.state = State.LOST
+        stopped = min(worker.heard + DEATH_WITHIN - self.anchor, ends)
         if self._sharing is None:
-            windows = [
-                Window(max(worker.reported, 0), 1, endpoint, phase, {Count.LOST: number})
-                for (endpoint, phase), number in sorted(worker.open_books.items())
-                if number > 0
-            ]
-            unoffered = 0
-        else:
-            loss = self._sharing.loss_of(worker, stopped)
-            windows, unoffered = loss.windows, loss.unoffered.total()
-        if windows:
-            self._lost_deltas += 1
-            deltas.append(Delta(self._run, LOST_NAME, os.getpid(), self._lost_deltas, windows))
-        return sum(window.count(Count.LOST) for window in windows), unoffered
+            return loss_of(worker, stopped, {})
+        return self._sharing.loss_of(worker, stopped, ends)
 
-    def _settle_gap(self, until: float) -> None:
-        """Count what nobody offered while there was no master: what was due, less what was reported."""
-        gap, schedule = self._gap, self._schedule
-        if gap is None or schedule is None or self._sharing is None:
-            return
-        for second in range(gap.first, min(gap.end, int(until) + 1)):
-            missing = len(schedule.second(second)) - gap.offered[second]
-            if missing > 0:
-                self._sharing.unoffered[second] += missing
+    def _unoffered_of(self, worker: Worker, ends: float, sure: float) -> int:
+        """Count what a worker that reported all it did was granted and did not offer."""
+        if self._sharing is None or worker.unoffered is not None:
+            return worker.unoffered or 0
+        return self._sharing.untold(worker, ends, sure).total()
+
+    def _last_rows(self, ends: float, changed: set[int]) -> list[LedgerRow]:
+        """Return the rows up to the end, after those of earlier seconds of which more is known by now."""
+        before = self._written
+        if self._sharing is not None:
+            self._sharing.close(ends)
+            if self._gap is not None:
+                self._sharing.gap(self._gap.first, self._gap.end, self._gap.offered, ends)
+            changed |= {second for second, number in self._sharing.unoffered.items() if number > 0}
+        if self._gap is not None:
+            changed |= set(range(self._gap.first, self._gap.end))
+        again = [self._row(second) for second in sorted(changed) if 0 <= second <= before]
+        return again + self._rows(math.ceil(ends))
 
     def _rows(self, until: int) -> list[LedgerRow]:
         """Return the rows of the seconds before `until` (run time) that were not written yet."""
@@ -194,8 +225,6 @@ class Muster:
         unoffered = self._sharing.unoffered[second] if self._sharing is not None else 0
         return self.roster.ledger(second, unoffered)
 
-    def _unoffered_rows(self) -> list[LedgerRow]:
-        """Return again the rows of the seconds in which something was found to be offered by nobody."""
-        if self._sharing is None:
-            return []
-        return [self._row(second) for second, n in sorted(self._sharing.unoffered.items()) if n > 0]
+
+def _written_off(worker: Worker, lost: int, unoffered: int) -> tuple[str, dict[str, Any]]:
+    return "worker_written_off", {"worker": worker.name, "lost": lost, "unoffered": unoffered}

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from loadgate.errors import UsageError
 from loadgate.exit_codes import ExitCode
 from loadgate.swarm.ask import ASK
 from loadgate.swarm.fingerprint import Fingerprint, differences, fingerprint
@@ -21,6 +22,9 @@ from loadgate.traffic.job import corpora_of
 
 BEAT = {"kind": "beat"}
 """The passport of a worker's second connection, which only beats."""
+
+
+_WORKER = "worker"
 
 
 def fingerprint_of(environment: Any) -> Fingerprint:
@@ -45,7 +49,7 @@ def folder_of_locustfile(environment: Any) -> Path | None:
 def passport_of(own: Fingerprint | None, run: str) -> dict[str, Any]:
     """Say who this worker is; `run` is the run it makes load for or holds reports of, "" for none."""
     return {
-        "kind": "worker",
+        "kind": _WORKER,
         "fingerprint": own.to_wire() if own is not None else None,
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -59,9 +63,14 @@ def judge(passport: dict[str, Any], own: Fingerprint | None, run: str) -> Refusa
 
     UsageError for a passport that is none.
     """
-    if passport.get("kind") in (BEAT["kind"], ASK["kind"]):
+    kind, busy_with = passport.get("kind"), passport.get("run", "")
+    if kind in (BEAT["kind"], ASK["kind"]):
         return None
-    busy_with = passport.get("run", "")
+    if kind != _WORKER or not isinstance(busy_with, str):
+        raise UsageError(
+            "what asks to be let in does not say what it is",
+            hint="install the same version of Loadgate on every host",
+        )
     if busy_with and busy_with != run:
         return Refusal(
             f"this worker belongs to the run {busy_with}, the master keeps {run or 'none yet'}",

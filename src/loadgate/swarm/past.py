@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,11 +15,12 @@ from typing import Any
 
 import orjson
 
-from loadgate.errors import UsageError
+from loadgate.errors import StoreError, UsageError
 from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.ledger import Ranges
+from loadgate.swarm.roster import count_arrivals
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Past:
     wall: float
     boot_id: str
     last_second: int
+    """The last run second that any worker reported; -1 without any."""
+    written: int = -1
+    """The last run second of which the fleet ledger has a row; -1 without any."""
+    offered: Counter[int] = field(default_factory=Counter)
+    """By run second after `written`: the arrivals that are on record."""
     workers: dict[str, str] = field(default_factory=dict)
     """Names by Locust's client id."""
     reports: dict[str, dict[int, Ranges]] = field(default_factory=dict)
@@ -47,12 +55,12 @@ class Past:
 def past_of(folder: RunFolder) -> Past | None:
     """Read what another master left of a run that has not ended; None for a new run.
 
-    UsageError when the run has ended: nothing can be added to it.
+    UsageError when the run has ended: nothing can be added to it. StoreError when its database is damaged.
     """
     if not folder.database.exists():
         return None
-    with RunReader(folder.database) as reader:
-        anchor: dict[str, Any] | None = reader.value("anchor", None)
+    with RunReader(folder.database) as reader, reader.snapshot():
+        anchor = _anchor_of(folder, reader.value("anchor", None))
         ended = reader.value("ended", None)
         if ended is not None:
             raise UsageError(
@@ -61,15 +69,41 @@ def past_of(folder: RunFolder) -> Past | None:
             )
         if anchor is None:
             return None
-        last = max((row.second for row in reader.fleet()), default=-1)
+        written = max((row.second for row in reader.ledger()), default=-1)
         return Past(
-            monotonic=float(anchor["monotonic"]),
-            wall=float(anchor["wall"]),
-            boot_id=str(anchor.get("boot_id", "")),
-            last_second=last,
+            monotonic=anchor[0],
+            wall=anchor[1],
+            boot_id=anchor[2],
+            last_second=max((row.second for row in reader.fleet()), default=-1),
+            written=written,
+            offered=_offered(reader, written),
             workers=dict(reader.value("workers", None) or {}),
             reports=_reports(reader),
         )
+
+
+def _anchor_of(folder: RunFolder, stored: Any) -> tuple[float, float, str] | None:
+    """Return the stored moments of run time 0, and the kernel that the first of them is of."""
+    if stored is None:
+        return None
+    try:
+        monotonic, wall = float(stored["monotonic"]), float(stored["wall"])
+        if math.isfinite(monotonic) and math.isfinite(wall):
+            return monotonic, wall, str(stored.get("boot_id", ""))
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise StoreError(
+        f"the run {folder.id} cannot be taken up again: the start of its run time is damaged ({stored!r})",
+        hint="start a new run, without LOADGATE_RUN; what this one measured can still be judged",
+    )
+
+
+def _offered(reader: RunReader, written: int) -> Counter[int]:
+    """Count the arrivals on record by run second."""
+    offered: Counter[int] = Counter()
+    for window in reader.windows(start=written + 1, series=()):
+        count_arrivals(offered, window)
+    return offered
 
 
 def _reports(reader: RunReader) -> dict[str, dict[int, Ranges]]:
@@ -94,7 +128,7 @@ def write_fault(plan: Plan | None, message: str, hint: str, code: int) -> None:
     """Say on standard error, and in the run's folder, why the run never began."""
     sys.stderr.write(f"loadgate: {message}\n  {hint}\n")
     folder = folder_of(plan)
-    if folder.database.exists():
+    if _is_written(folder):
         return
     with open_writer(folder.database) as writer:
         values = {
@@ -109,6 +143,17 @@ def write_fault(plan: Plan | None, message: str, hint: str, code: int) -> None:
             "fault_exit_code": code,
         }
         writer.commit(run_values=values)
+
+
+def _is_written(folder: RunFolder) -> bool:
+    """Tell whether a run database holds anything; the empty one of a new run does not."""
+    if not folder.database.exists():
+        return False
+    try:
+        with RunReader(folder.database) as reader:
+            return reader.revision() > 0
+    except StoreError:
+        return True
 
 
 def stock_name(environment: Any) -> str:

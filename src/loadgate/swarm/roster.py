@@ -4,24 +4,35 @@ Times are seconds of the master's CLOCK_MONOTONIC and are passed in; nothing her
 is *here* while it is heard of, *silent* when it was not for a while, *lost* after longer, and *left* when it
 ended as it should. A worker whose event loop is busy still beats, from a thread of its own: busy is not
 silent.
+
+What a worker reported is kept in two forms: how far it goes without a hole, which is all that is needed as
+long as everything comes in order; and, for the last two minutes, how many arrivals of each second, which
+tells what is missing once it does not.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from loadgate.measure.delta import Delta
+from loadgate.measure.packed import Head
+from loadgate.measure.window import Count, Window
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.ledger import Range, Ranges
 from loadgate.swarm.leases import LEASE, SILENT_AFTER
 
 LOST_AFTER = float(LEASE)
 """Seconds without a word after which a worker counts as lost: its lease has run out by then."""
-REPORT_WITHIN = 1.5
-"""Seconds after the end of a second by which a worker must have reported it, or it is late."""
+REPORT_WITHIN = 2.5
+"""Seconds after the end of a second by which a worker must have reported it, or it is late: long enough to
+know of most workers that died in it, since the row of that second is written then."""
+_REMEMBERED = 120
+"""Seconds for which it is remembered at least how many arrivals of each second a worker reported."""
+_LONGEST_WINDOW = 600
+"""Seconds of a window beyond which its arrivals are put to no second; a lost worker's then count as lost."""
 
 
 class State(StrEnum):
@@ -41,13 +52,21 @@ class Worker:
     client: str
     heard: float
     ready: bool = False
-    """Whether it has begun: it may be given a share."""
+    """Whether it may be given a share: it has begun, and it has not said since that it ends."""
+    begun: bool = False
+    """Whether it said itself that it has begun."""
     state: State = State.HERE
     reported: int = -1
     """The last run second it reported."""
+    whole: int = -1
+    """The last run second up to which nothing is missing among its reports."""
+    recorded: Counter[int] = field(default_factory=Counter)
+    """By run second: arrivals that it reported, of the last two minutes up to `whole` and of all after it."""
     drained: bool = False
     last_report: tuple[int, int] | None = None
     """Incarnation and sequence number of its last report, once that has come."""
+    unoffered: int | None = None
+    """Of a worker that left: how many arrivals it was granted and did not offer, once that is known."""
     open_books: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By endpoint and phase: arrivals that it reported, less their endings."""
     seen: dict[int, Ranges] = field(default_factory=dict)
@@ -60,6 +79,10 @@ class Worker:
             return False
         incarnation, last = self.last_report
         return self.seen[incarnation].ranges() == [Range(1, last)]
+
+    def has_reported(self, second: int) -> bool:
+        """Tell whether its report of a second has come; of a lost worker only what has no hole before it."""
+        return second <= (self.whole if self.state is State.LOST else self.reported)
 
     def is_heard(self, now: float) -> bool:
         """Tell whether it may be counted on."""
@@ -98,6 +121,10 @@ class Roster:
         """Return a worker's name; Locust's id of one that is none of ours."""
         worker = self._workers.get(client)
         return worker.name if worker is not None else client
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names from newcomers: workers of a master before had them, and their reports are on record."""
+        self._names.update(names)
 
     def join(self, client: str, now: float, *, name: str | None = None, ready: bool = False) -> Worker:
         """Add a worker, under a name it had before or a new one; a known client is itself again."""
@@ -150,25 +177,33 @@ class Roster:
         """Return the workers that were lost and not heard of again."""
         return [w for w in self._workers.values() if w.state is State.LOST]
 
-    def report(self, client: str, delta: Delta, *, final: bool = False) -> None:
-        """Take in what a report says: up to where it goes, and what is still open. One that comes again
-        says nothing new.
+    def report(self, client: str, delta: Delta, *, final: bool = False) -> bool:
+        """Take in what a report says: up to where it goes, what it counted, and what is still open.
+
+        Tell whether it is new: one that comes again says nothing, and a worker that is none of ours neither.
         """
         worker = self._workers.get(client)
         if worker is not None and final:
             worker.last_report = delta.incarnation, delta.sequence
         if worker is None or not worker.seen.setdefault(delta.incarnation, Ranges()).add(delta.sequence):
-            return
+            return False
         worker.reported = max([worker.reported, *(row.second for row in delta.fleet)])
         for head in delta.packed.heads:
             if head.imbalance:
                 worker.open_books[head.endpoint, head.phase] += head.imbalance
+            count_arrivals(worker.recorded, head)
+        if not any(seen.gaps() for seen in worker.seen.values()):
+            worker.whole = worker.reported
+            if len(worker.recorded) > 2 * _REMEMBERED:
+                for old in [second for second in worker.recorded if second < worker.whole - _REMEMBERED]:
+                    del worker.recorded[old]
+        return True
 
     def ledger(self, second: int, unoffered: int = 0) -> LedgerRow:
-        """Return the ledger's row of a second that ended `REPORT_WITHIN` seconds ago."""
+        """Return the ledger's row of a second that ended `REPORT_WITHIN` seconds ago, as far as is known."""
         workers = [w for w in self._workers.values() if w.state is not State.LEFT]
-        lost = sum(w.state is State.LOST and w.reported < second for w in workers)
-        reporting = sum(w.reported >= second for w in workers)
+        reporting = sum(w.has_reported(second) for w in workers)
+        lost = sum(w.state is State.LOST and not w.has_reported(second) for w in workers)
         return LedgerRow(
             second=second,
             expected=len(workers),
@@ -177,3 +212,12 @@ class Roster:
             lost=lost,
             unoffered=unoffered,
         )
+
+
+def count_arrivals(counted: Counter[int], window: Head | Window) -> None:
+    """Count a window's arrivals by run second; those of a longer window as if they came evenly."""
+    if window.span > _LONGEST_WINDOW:
+        return
+    each, more = divmod(window.counts.get(Count.ARRIVALS, 0), window.span)
+    for place in range(window.span if each else more):
+        counted[window.second + place] += each + (place < more)

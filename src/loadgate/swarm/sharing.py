@@ -4,24 +4,35 @@ A lease message that is lost with a broken connection would leave arrivals that 
 master believes to be given. So each message has a number of its own, a worker's beats say up to which number
 it heard, and what is not confirmed is sent again: a worker that gets one late counts its arrivals as never
 started, which keeps the books whole.
+
+Each arrival of the schedule is at the end one of two: reported by one worker, or counted here, once: as lost
+with a dead worker or as offered by nobody.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
 
 from loadgate.plan.timeline import Timeline
-from loadgate.swarm.leases import NOBODY, Leases, Owners, moves_of
-from loadgate.swarm.losses import Loss, loss_of, unoffered_by
+from loadgate.swarm.leases import LEASE, NOBODY, Leases, moves_of
+from loadgate.swarm.losses import Loss, before, loss_of, unoffered_of
 from loadgate.swarm.messages import Lease
 from loadgate.swarm.roster import State, Worker
-from loadgate.traffic.arrivals import ArrivalSchedule
-from loadgate.traffic.grants import pack_slots
+from loadgate.traffic.arrivals import Arrivals, ArrivalSchedule
+from loadgate.traffic.grants import SLOTS, Slots, pack_slots
 
 AGAIN_AFTER = 2.0
 """Seconds after which a lease that was not confirmed is sent again."""
+_LOOK_BACK = 125
+"""Seconds of which `Leases` may still know who held what."""
+_KEPT_SECONDS = 16
+"""Seconds of the schedule that are kept: workers that die together held the same ones."""
 
 
 @dataclass
@@ -30,6 +41,8 @@ class _Told:
 
     last: int = 0
     open: dict[int, tuple[float, Lease]] = field(default_factory=dict)
+    late: dict[int, float] = field(default_factory=dict)
+    """By second: when it confirmed a lease of that second after its end; a later report tells of it."""
 
 
 class Sharing:
@@ -41,25 +54,33 @@ class Sharing:
 
     def __init__(self, timeline: Timeline, schedule: ArrivalSchedule | None, kinds: Sequence[str]) -> None:
         self._timeline = timeline
-        self._schedule = schedule
         self._kinds = kinds
+        self._arrivals = lru_cache(_KEPT_SECONDS)(schedule.second) if schedule is not None else None
         self._leases = Leases(most_moves=moves_of(timeline))
         self._told: dict[str, _Told] = {}
+        self._held: dict[int, dict[int, Slots]] = {}
         self._settled = 0
+        self._now = 0.0
         self.unoffered: Counter[int] = Counter()
-        """By second: arrivals that nobody was to offer."""
+        """By second: arrivals that nobody offered."""
 
     def skip_to(self, second: int) -> None:
         """Begin at a second: the ones before were another master's, who may have given them out."""
         self._leases.skip_to(second)
         self._settled = second
 
+    # -- giving ---------------------------------------------------------------------------------
+
     def tick(self, now: float, here: Sequence[Worker], live: Collection[int]) -> list[tuple[str, Lease]]:
         """Return the leases to send now, each with Locust's id of the worker it is for.
 
         `here` are the workers that are neither lost nor gone, `live` the numbers of those heard of just now.
         """
+        self._now = max(self._now, now)
+        # Before the new seconds: after a long pause the ones that were given before it are forgotten then.
+        self._count_unheld(now, decided=True)
         grants = self._leases.tick(now, live)
+        self._count_unheld(now)
         out = []
         newest = max((grant.second for grant in grants), default=0)
         for rank, worker in enumerate(here):
@@ -75,27 +96,19 @@ class Sharing:
                 told.open[told.last] = (now, lease)
                 out.append((worker.client, lease))
             out += self._again(worker, told, now)
-        self._count_unheld(now)
         return out
 
-    def confirmed(self, client: str, number: int) -> None:
-        """Note that a worker heard all leases up to a number."""
+    def confirmed(self, client: str, number: int, now: float) -> None:
+        """Note that a worker heard all leases up to a number.
+
+        A number that it was never told is one of another master's: it says nothing of these.
+        """
         told = self._told.get(client)
-        if told is not None:
+        if told is not None and number <= told.last:
             for known in [known for known in told.open if known <= number]:
-                del told.open[known]
-
-    def loss_of(self, worker: Worker, stopped: float) -> Loss:
-        """Work out what is gone with a worker that is not heard of since `stopped`, and count it."""
-        loss = loss_of(worker, stopped, self._leases.owners, self._schedule, self._kinds, self._timeline)
-        self.unoffered.update(loss.unoffered)
-        return loss
-
-    def left(self, worker: Worker, stopped: float) -> None:
-        """Count what nobody offers because a worker stopped, as it should, before its lease ended."""
-        if self._schedule is not None:
-            owners, schedule = self._leases.owners, self._schedule
-            self.unoffered.update(unoffered_by(worker, stopped, owners, schedule, self._timeline))
+                _, lease = told.open.pop(known)
+                if lease.second + 1 <= now:
+                    told.late[lease.second] = now
 
     def _again(self, worker: Worker, told: _Told, now: float) -> list[tuple[str, Lease]]:
         out = []
@@ -105,19 +118,135 @@ class Sharing:
                 out.append((worker.client, lease))
         return out
 
-    def _count_unheld(self, now: float) -> None:
-        """Count the arrivals of the slots that ended as nobody's, of each second that has begun."""
-        for second in range(self._settled, int(now) + 1):
+    # -- counting -------------------------------------------------------------------------------
+
+    def keep(self, worker: Worker) -> None:
+        """Remember what a worker held that it may not report, for as long as it takes to know."""
+        seconds = self._known(worker) if worker.state is State.LEFT else self._in_doubt(worker)
+        found = {second: self._slots_of(worker, second) for second in seconds}
+        self._held[worker.number] = {
+            s: slots for s, slots in found.items() if slots is not None and slots.any()
+        }
+
+    def loss_of(self, worker: Worker, stopped: float, ends: float) -> Loss:
+        """Work out what is gone with a worker whose last report never came, and count it.
+
+        `stopped` is its death, and `ends` the run time at which offering ended for all.
+        """
+        granted = self._granted(worker, self._in_doubt(worker), ends)
+        loss = loss_of(worker, stopped, granted, self._kinds, self._timeline)
+        self.unoffered.update(loss.unoffered)
+        return loss
+
+    def untold(self, worker: Worker, ends: float, sure: float) -> Counter[int]:
+        """Count what nobody offered of a worker's share, though it reported all that it did.
+
+        It stopped before its leases ended, as it should when it is asked to end, or it never heard of some of
+        them. What was due from `sure` on is missed only of a worker that stopped before: the others were
+        asked to at that time.
+        """
+        after, beyond = self._after_its_stop(worker, ends, sure)
+        counted = unoffered_of(worker, after)
+        for second in sorted(counted):
+            covered = min(beyond, counted[second])
+            beyond -= covered
+            counted[second] -= covered
+        unheard = self._granted(worker, (s for s in self._unheard(worker) if s not in after), ends)
+        counted += unoffered_of(worker, unheard)
+        self.unoffered.update(counted)
+        return counted
+
+    def _after_its_stop(self, worker: Worker, ends: float, sure: float) -> tuple[dict[int, Arrivals], int]:
+        """Go back to the last second of which a worker reported all; return what it was granted after that.
+
+        And how much more it reported than was due in that second: arrivals of the next one, since times are
+        rounded on their way.
+        """
+        after: dict[int, Arrivals] = {}
+        unjudged: dict[int, Arrivals] = {}
+        for second in reversed(self._known(worker)):
+            for mine in self._granted(worker, [second], ends).values():
+                judged, reported = len(before(mine, sure)), worker.recorded[second]
+                if not judged:
+                    unjudged[second] = mine
+                elif reported < judged:
+                    after[second] = mine
+                else:
+                    return (after | unjudged if after else {}), max(reported - len(mine), 0)
+        return (after | unjudged if after else {}), 0
+
+    def close(self, ends: float) -> None:
+        """Count what nobody was to offer in the seconds up to the end of offering."""
+        for second in range(self._settled, math.ceil(ends)):
             self._settled = second + 1
-            owners: Owners | None = self._leases.owners(second)
-            if self._schedule is None or owners is None or second >= self._timeline.end:
-                continue
-            unheld = owners == NOBODY
-            if unheld.any():
-                self.unoffered[second] += len(self._schedule.second(second).share(unheld))
+            self._count_second(second, ends)
 
+    def gap(self, first: int, end: int, offered: Counter[int], ends: float) -> None:
+        """Count what nobody offered in seconds that had no master: what was due, less what was reported."""
+        for second in range(first, min(end, math.ceil(ends))):
+            missing = len(self._due(second, ends)) - offered[second]
+            if missing > 0:
+                self.unoffered[second] += missing
 
-def gap_arrivals(schedule: ArrivalSchedule, first: int, end: int) -> Counter[int]:
-    """Count the scheduled arrivals of the seconds from `first` to `end`, the end excluded."""
-    counted = {second: len(schedule.second(second)) for second in range(first, end)}
-    return Counter({second: number for second, number in counted.items() if number})
+    def _count_unheld(self, now: float, *, decided: bool = False) -> None:
+        """Count the arrivals of the slots that ended as nobody's, of each second that is over.
+
+        With `decided`, only up to the first second that nobody has decided yet.
+        """
+        for second in range(self._settled, math.floor(now)):
+            if decided and self._leases.owners(second) is None:
+                return
+            self._settled = second + 1
+            self._count_second(second)
+
+    def _count_second(self, second: int, ends: float = math.inf) -> None:
+        owners = self._leases.owners(second)
+        # A second that was never decided, or so late that it is forgotten again, was nobody's.
+        unheld = owners == NOBODY if owners is not None else np.ones(SLOTS, dtype=np.bool_)
+        if unheld.any() and (number := len(self._due(second, ends).share(unheld))) > 0:
+            self.unoffered[second] += number
+
+    def _due(self, second: int, ends: float) -> Arrivals:
+        """Return the arrivals of a second that are due before the end of offering, by the plan or earlier."""
+        ends = min(ends, self._timeline.end)
+        if self._arrivals is None or second >= ends:
+            none = np.zeros(0, dtype=np.int64)
+            return Arrivals(none.astype(np.float64), none, none)
+        return before(self._arrivals(second), ends)
+
+    def _granted(self, worker: Worker, seconds: Iterable[int], ends: float) -> dict[int, Arrivals]:
+        """Return what a worker was granted of some seconds, where that is anything and is known."""
+        found = {}
+        for second in seconds:
+            slots = self._slots_of(worker, second)
+            if slots is not None and slots.any():
+                mine = self._due(second, ends).share(slots)
+                if len(mine):
+                    found[second] = mine
+        return found
+
+    def _slots_of(self, worker: Worker, second: int) -> Slots | None:
+        owners = self._leases.owners(second)
+        if owners is None:
+            return self._held.get(worker.number, {}).get(second)
+        slots: Slots = owners == worker.number
+        return slots
+
+    def _known(self, worker: Worker) -> list[int]:
+        """List the seconds of which it may be known what a worker was granted."""
+        recent = range(max(int(self._now) - _LOOK_BACK, 0), int(self._now) + LEASE + 1)
+        return sorted({*recent, *self._held.get(worker.number, ())})
+
+    def _in_doubt(self, worker: Worker) -> list[int]:
+        """List the seconds of which a worker may have been granted more than it reported."""
+        after = (second for second in self._known(worker) if second > worker.whole)
+        return sorted({*after, *self._unheard(worker)})
+
+    def _unheard(self, worker: Worker) -> list[int]:
+        """List the seconds of the leases that a worker has not confirmed, or of which it tells only later."""
+        told = self._told.get(worker.client)
+        if told is None:
+            return []
+        # What it heard by then is in all reports that it made from then on.
+        told.late = {second: heard for second, heard in told.late.items() if worker.whole + 1 < heard}
+        return sorted({*told.late, *(lease.second for _, lease in told.open.values())})

@@ -1,0 +1,267 @@
+"""The past of a run: what a master finds that takes it up again, and what it must not touch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgate.errors import StoreError, UsageError
+from loadgate.measure.delta import Delta, FleetRow
+from loadgate.measure.window import Window
+from loadgate.store.database import RunReader, open_writer
+from loadgate.store.fleet_ledger import LedgerRow
+from loadgate.store.folder import RunFolder, create_run
+from loadgate.store.ledger import Range
+from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions, write_fault
+
+ANCHOR = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return create_run(tmp_path, "load", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def write(folder: RunFolder, *deltas: Delta, ledger: tuple[int, ...] = (), **values: Any) -> None:
+    rows = [LedgerRow(second, 1, 1, 0, 0, 0) for second in ledger]
+    with open_writer(folder.database) as writer:
+        writer.commit(list(deltas), run_values={"id": folder.id} | values, ledger=rows)
+
+
+def delta_of(
+    folder: RunFolder, sequence: int, second: int, arrivals: int = 0, *, worker: str = "worker-1"
+) -> Delta:
+    counts = {"arrivals": arrivals, "ok": arrivals}
+    windows = [Window(second, 1, "emotion", "steady", counts)] if arrivals else []
+    row = FleetRow(second, worker, 0, 0, 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0)
+    return Delta(folder.id, worker, 7, sequence, windows, fleet=[row])
+
+
+# -- runs that may be taken up ------------------------------------------------------------------
+
+
+def test_a_run_under_way_can_be_taken_up(folder: RunFolder) -> None:
+    """Its run time, its workers' names, how far it was reported and written, and what is on record."""
+    write(
+        folder,
+        delta_of(folder, 1, 3, 40),
+        delta_of(folder, 2, 4, 41),
+        delta_of(folder, 4, 6, 42),
+        delta_of(folder, 1, 4, 5, worker="worker-2"),
+        ledger=(0, 1, 2, 3),
+        anchor=ANCHOR,
+        workers={"client-a": "worker-1", "client-b": "worker-2"},
+        ended=None,
+    )
+    past = past_of(folder)
+    assert past is not None
+    assert (past.monotonic, past.wall, past.boot_id) == (500.25, 1_700_000_000.0, "kernel-1")
+    assert (past.last_second, past.written) == (6, 3)
+    assert past.offered == {4: 46, 6: 42}
+    assert past.workers == {"client-a": "worker-1", "client-b": "worker-2"}
+    assert {
+        name: {number: ranges.ranges() for number, ranges in found.items()}
+        for name, found in past.reports.items()
+    } == {"worker-1": {7: [Range(1, 2), Range(4, 4)]}, "worker-2": {7: [Range(1, 1)]}}
+
+
+def test_a_run_that_had_only_begun_can_be_taken_up(folder: RunFolder) -> None:
+    """Nobody has reported, nothing is written: the second before the first is the last."""
+    write(folder, anchor=ANCHOR)
+    assert past_of(folder) == Past(500.25, 1_700_000_000.0, "kernel-1", -1, -1)
+
+
+def test_a_run_of_an_earlier_form_has_no_boot_id(folder: RunFolder) -> None:
+    """Then only the wall clock is left to go by."""
+    write(folder, anchor={"monotonic": 1.0, "wall": 2.0})
+    past = past_of(folder)
+    assert past is not None
+    assert past.boot_id == ""
+
+
+def test_arrivals_of_a_longer_window_are_put_to_its_seconds(folder: RunFolder) -> None:
+    """10 from second 4 on, over 4 s: 3, 3, 2, 2."""
+    window = Window(4, 4, "emotion", "steady", {"arrivals": 10, "ok": 10})
+    write(folder, Delta(folder.id, "worker-1", 7, 1, [window]), anchor=ANCHOR)
+    past = past_of(folder)
+    assert past is not None
+    assert past.offered == Counter({4: 3, 5: 3, 6: 2, 7: 2})
+
+
+# -- runs that are new, ended or damaged --------------------------------------------------------
+
+
+def test_a_folder_without_a_database_is_a_new_run(tmp_path: Path) -> None:
+    """There is nothing to take up."""
+    assert past_of(RunFolder(tmp_path / "load-1")) is None
+
+
+def test_a_database_that_nobody_wrote_is_a_new_run(folder: RunFolder) -> None:
+    """The control room makes the folder before the master starts."""
+    assert past_of(folder) is None
+
+
+def test_a_run_whose_time_had_not_begun_is_a_new_run(folder: RunFolder) -> None:
+    """Its master died before its users existed: no second of it was granted."""
+    write(folder, ended=None, flushed=False)
+    assert past_of(folder) is None
+
+
+@pytest.mark.parametrize("ended", ["planned", "stopped", "interrupted", "died"])
+@pytest.mark.parametrize("anchor", [ANCHOR, None])
+def test_a_run_that_has_ended_is_not_taken_up(folder: RunFolder, ended: str, anchor: Any) -> None:
+    """However it ended, and whether or not its time had begun."""
+    write(folder, anchor=anchor, ended=ended)
+    with pytest.raises(UsageError, match=rf"has ended \({ended}\)") as caught:
+        past_of(folder)
+    assert "LOADGATE_RUN" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0" + b"\xff" * 500, b"no database at all" * 99])
+def test_a_damaged_database_is_told(tmp_path: Path, content: bytes) -> None:
+    """It is not taken for a new run, whose windows would be written over it."""
+    folder = RunFolder(tmp_path)
+    folder.database.write_bytes(content)
+    with pytest.raises(StoreError):
+        past_of(folder)
+    assert folder.database.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "anchor",
+    [
+        7,
+        "now",
+        [],
+        {},
+        {"monotonic": 1.0},
+        {"monotonic": None, "wall": 1.0},
+        {"monotonic": "soon", "wall": 1.0},
+    ],
+)
+def test_a_damaged_start_of_run_time_is_told(folder: RunFolder, anchor: object) -> None:
+    """Without it no second of the run means anything; it is not a new run either."""
+    write(folder, anchor=anchor)
+    with pytest.raises(StoreError, match="start of its run time is damaged") as caught:
+        past_of(folder)
+    assert caught.value.hint
+
+
+def test_reading_the_past_changes_nothing(folder: RunFolder) -> None:
+    """Another master may still be at work."""
+    write(folder, delta_of(folder, 1, 3, 40), anchor=ANCHOR)
+    before = folder.database.read_bytes()
+    past_of(folder)
+    assert folder.database.read_bytes() == before
+
+
+# -- run time 0 ---------------------------------------------------------------------------------
+
+
+def past_at(monotonic: float, wall: float, boot_id: str = "kernel-1") -> Past:
+    return Past(monotonic, wall, boot_id, 10)
+
+
+def test_on_the_same_kernel_the_stored_moment_holds() -> None:
+    """Whatever was done to the wall clock meanwhile."""
+    assert past_at(500.25, 1e9).anchor_on("kernel-1", 9999.0, 5.0) == 500.25
+
+
+def test_after_a_reboot_the_wall_clock_tells() -> None:
+    """600 s after run time 0, on a machine that is up for 42 s: run time 0 was at -558."""
+    assert past_at(50_000.0, 1_000_000.0).anchor_on("kernel-2", 42.0, 1_000_600.0) == -558.0
+
+
+@pytest.mark.parametrize(("stored", "now"), [("", ""), ("", "kernel-2"), ("kernel-1", "")])
+def test_a_kernel_that_is_not_known_is_another_one(stored: str, now: str) -> None:
+    """Two unknown ones are not the same."""
+    assert past_at(500.0, 1000.0, stored).anchor_on(now, 100.0, 1060.0) == 40.0
+
+
+@given(st.floats(0, 1e7), st.floats(1e9, 2e9), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_run_time_goes_on_over_a_reboot(anchor: float, wall: float, up: float, passed: float) -> None:
+    """Run time by the new clock is the wall time since run time 0, to a microsecond."""
+    moment = past_at(anchor, wall).anchor_on("kernel-2", up, wall + passed)
+    assert up - moment == pytest.approx(passed, abs=1e-6)
+
+
+# -- the folder of a run ------------------------------------------------------------------------
+
+
+def test_a_given_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control room has made it."""
+    monkeypatch.setenv("LOADGATE_RUN", str(tmp_path / "load-1"))
+    assert folder_of(None) == RunFolder(tmp_path / "load-1")
+
+
+def test_a_folder_is_made_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under stock locust, named after what runs."""
+    monkeypatch.delenv("LOADGATE_RUN", raising=False)
+    monkeypatch.delenv("LOADGATE_SCENARIO", raising=False)
+    monkeypatch.setenv("LOADGATE_RESULTS", str(tmp_path))
+    folder = folder_of(None)
+    assert folder.path.parent == tmp_path
+    assert folder.id.startswith("locust-")
+    assert past_of(folder) is None
+
+
+def test_a_run_that_never_began_says_why(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard error and in its folder, in whose database nobody has written yet."""
+    monkeypatch.setenv("LOADGATE_RUN", str(folder.path))
+    write_fault(None, "no workers came", "start them", 40)
+    assert capsys.readouterr().err == "loadgate: no workers came\n  start them\n"
+    with RunReader(folder.database) as reader:
+        keys = ("ended", "flushed", "fault", "fault_hint", "fault_exit_code")
+        found = [reader.value(key) for key in keys]
+    assert found == ["died", False, "no workers came", "start them", 40]
+
+
+def test_a_run_that_never_began_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under stock locust it is made for that."""
+    monkeypatch.delenv("LOADGATE_RUN", raising=False)
+    monkeypatch.delenv("LOADGATE_SCENARIO", raising=False)
+    monkeypatch.setenv("LOADGATE_RESULTS", str(tmp_path))
+    write_fault(None, "no workers came", "start them", 40)
+    (made,) = tmp_path.iterdir()
+    with RunReader(RunFolder(made).database) as reader:
+        assert reader.value("fault") == "no workers came"
+
+
+def test_a_damaged_run_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be mended; what is said on standard error is enough."""
+    (tmp_path / "run.db").write_bytes(b"x" * 5000)
+    monkeypatch.setenv("LOADGATE_RUN", str(tmp_path))
+    write_fault(None, "no workers came", "start them", 40)
+    assert (tmp_path / "run.db").read_bytes() == b"x" * 5000
+
+
+def test_a_fault_is_not_written_over_a_run(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another master measured stays as it is."""
+    write(folder, anchor=ANCHOR)
+    monkeypatch.setenv("LOADGATE_RUN", str(folder.path))
+    write_fault(None, "no workers came", "start them", 40)
+    with RunReader(folder.database) as reader:
+        assert reader.value("ended", None) is None
+
+
+def test_a_run_without_a_plan_is_named_by_its_locustfile() -> None:
+    """The first one; a program's run is called locust."""
+    assert stock_name(SimpleNamespace(parsed_locustfiles=["a/traffic.py", "b.py"])) == "traffic"
+    assert stock_name(SimpleNamespace(parsed_locustfiles=None)) == "locust"
+
+
+def test_a_run_says_what_made_it() -> None:
+    """The versions of what makes and measures the load, and the machine."""
+    assert {"python", "loadgate", "locust", "gevent", "numpy", "hdrhistogram"} == set(versions())
+    assert {"node", "system", "cores"} == set(this_machine())
