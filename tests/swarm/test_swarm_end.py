@@ -118,11 +118,12 @@ def test_a_signal_during_a_shape_is_graceful_too(locust, number) -> None:
 
 
 def test_sigterm_of_a_master_takes_its_workers_along(locust) -> None:
-    """The master of forked workers ends them, and holds their last numbers."""
+    """The master of forked workers ends them and what they started, and holds their last numbers."""
     locust.start("-u", "6", "-r", "6", "-t", "60s", "--processes", "2")
     locust.until_answered(50)
-    children = psutil.Process(locust.process.pid).children(recursive=True)
-    assert len(children) == 2
+    master = psutil.Process(locust.process.pid)
+    assert len(master.children()) == 2
+    children = master.children(recursive=True)
     locust.signal(signal.SIGTERM)
     locust.wait(30)
     _, alive = psutil.wait_procs(children, timeout=5)

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from loadgate.errors import GeneratorError
-from loadgate.swarm import frames
-from loadgate.swarm.frames import Data, Dropped, MasterEnd, Refusal, SayHello, Welcome, WorkerEnd
+from loadgate.swarm import sealing
+from loadgate.swarm.frames import Data, Dropped, Refusal, SayHello, Welcome, WorkerEnd
+from loadgate.swarm.master_end import MasterEnd
 
 SECRET = b"sixteen or more characters"
 W = b"w-1"
+"""A worker's name, and in most tests what the master calls its connection."""
 PASSPORT = {"version": "1", "cores": 2}
 
 
@@ -38,13 +40,13 @@ def master(admit: Any = lambda identity, passport: {}, **options: Any) -> Master
     return MasterEnd(options.pop("secret", SECRET), admit, **options)
 
 
-def joined(one: WorkerEnd, other: MasterEnd, identity: bytes = W) -> Welcome:
-    """Let a worker be welcomed and say its first word."""
-    _, reply = other.open(identity, one.hello())
+def joined(one: WorkerEnd, other: MasterEnd, route: bytes = W) -> Welcome:
+    """Let a worker be welcomed over a connection and say its first word."""
+    _, reply = other.open(route, one.hello())
     assert reply is not None
     welcome = one.open(reply, 0.0)
     assert isinstance(welcome, Welcome)
-    assert other.open(identity, one.seal(b"first")) == (b"first", None)
+    assert other.open(route, one.seal(b"first")) == (b"first", None)
     return welcome
 
 
@@ -82,13 +84,13 @@ def test_payloads_travel_both_ways(ends: tuple[WorkerEnd, MasterEnd]) -> None:
 
 
 def test_the_layout_of_a_frame() -> None:
-    """Magic, version, kind, sequence, MAC, payload; the MAC covers direction and identity as well."""
+    """Magic, version, kind, sequence, MAC, payload; the MAC covers direction and name as well."""
     frame = worker(nonces=nonces(7)).hello()
-    payload = bytes(8) + struct.pack(">Q", 7) + msgpack.packb(PASSPORT)
+    payload = bytes(8) + struct.pack(">Q", 7) + b"\x03w-1" + msgpack.packb(PASSPORT)
     key = hmac.new(SECRET, b"loadgate transport 1: long-term key", hashlib.sha256).digest()
-    covered = b"\x01" + b"M" + b"\x01" + bytes(8) + b"\x00\x03" + b"w-1" + payload
+    covered = b"\x02" + b"M" + b"\x01" + bytes(8) + b"\x00\x03" + b"w-1" + payload
     mac = hmac.new(key, covered, hashlib.sha256).digest()
-    assert frame == b"LGF" + b"\x01" + b"\x01" + bytes(8) + mac + payload
+    assert frame == b"LGF" + b"\x02" + b"\x01" + bytes(8) + mac + payload
 
 
 def test_a_refused_worker_hears_why() -> None:
@@ -160,11 +162,22 @@ def test_a_passport_is_small_and_plain(passport: Any) -> None:
         worker(passport=passport).hello()
 
 
-def _hello_with(payload: bytes) -> bytes:
+@pytest.mark.parametrize("name", ["", "x" * 256, "\u00e4" * 128])
+def test_a_name_has_1_to_255_bytes(name: str) -> None:
+    """No name and a longer one are refused before anything is sent."""
+    with pytest.raises(GeneratorError):
+        worker(name=name)
+    joined(worker(name="x" * 255), master())
+
+
+def _hello_with(payload: bytes, name: bytes = W) -> bytes:
     """Seal a HELLO that no worker would send."""
     key = hmac.digest(SECRET, b"loadgate transport 1: long-term key", "sha256")
-    mac = hmac.digest(key, struct.pack(">BcBQH", 1, b"M", 1, 0, len(W)) + W + payload, "sha256")
-    return struct.pack(">3sBBQ32s", b"LGF", 1, 1, 0, mac) + payload
+    mac = hmac.digest(key, struct.pack(">BcBQH", 2, b"M", 1, 0, len(name)) + name + payload, "sha256")
+    return struct.pack(">3sBBQ32s", b"LGF", 2, 1, 0, mac) + payload
+
+
+NAMED = bytes(16) + b"\x03w-1"
 
 
 @pytest.mark.parametrize(
@@ -172,20 +185,32 @@ def _hello_with(payload: bytes) -> bytes:
     [
         (b"", "passport"),
         (bytes(16), "passport"),
+        (bytes(17), "passport"),
         (bytes(8) + msgpack.packb({}), "passport"),
-        (bytes(16) + b"\xc1", "passport"),
-        (bytes(16) + msgpack.packb([1]), "passport"),
-        (bytes(16) + msgpack.packb({1: 2}), "passport"),
-        (bytes(16) + msgpack.packb({"a": msgpack.ExtType(5, b"")}), "passport"),
-        (bytes(16) + msgpack.packb({"a": b"x" * 66_000}), "oversized"),
-        (bytes(16) + b"\x91" * 5000, "passport"),
+        (bytes(16) + b"\x04w-1", "passport"),
+        (bytes(16) + b"\x03w-2" + msgpack.packb({}), "secret"),
+        (NAMED, "passport"),
+        (NAMED + b"\xc1", "passport"),
+        (NAMED + msgpack.packb([1]), "passport"),
+        (NAMED + msgpack.packb({1: 2}), "passport"),
+        (NAMED + msgpack.packb({"a": msgpack.ExtType(5, b"")}), "passport"),
+        (NAMED + msgpack.packb({"a": b"x" * 66_000}), "oversized"),
+        (NAMED + b"\x91" * 5000, "passport"),
     ],
 )
 def test_a_master_looks_at_every_passport(payload: bytes, reason: str) -> None:
-    """A sealed HELLO whose passport is no bounded plain map is dropped and never judged."""
+    """A sealed HELLO without a name of its own and a bounded plain map is dropped and never judged."""
     other = master(lambda *_: pytest.fail("judged"))
-    assert other.open(W, _hello_with(payload)) == (None, None)
+    assert other.open(W, _hello_with(payload))[0] is None
     assert other.dropped == {reason: 1}
+
+
+def test_a_name_is_text() -> None:
+    """One that is not UTF-8 is dropped, though it is sealed."""
+    other = master(lambda *_: pytest.fail("judged"))
+    hello = _hello_with(bytes(16) + b"\x02\xff\xfe" + msgpack.packb({}), b"\xff\xfe")
+    assert other.open(W, hello) == (None, None)
+    assert other.dropped == {"passport": 1}
 
 
 def test_an_answer_that_cannot_be_sent_refuses() -> None:
@@ -328,6 +353,67 @@ def test_the_worker_silent_for_longest_is_forgotten_first() -> None:
     assert ends["b"].open(reply, 9.0) == SayHello()  # type: ignore[arg-type]
 
 
+# -- who is where -------------------------------------------------------------------------------
+
+
+def test_a_worker_is_known_by_what_it_sealed_and_not_by_what_its_connection_is_called() -> None:
+    """Its name is that of its HELLO, whatever its route; a connection called like it is a stranger's."""
+    one, other = worker(), master()
+    joined(one, other, b"\0route")
+    assert (other.name_of(b"\0route"), other.route_of(W)) == (W, b"\0route")
+    for frame in (one.seal(b"x"), other.seal(W, b"x"), worker(b"another secret of some length").hello()):
+        assert other.open(W, frame)[0] is None  # type: ignore[arg-type]
+    assert (other.name_of(W), other.route_of(W)) == (None, b"\0route")
+    assert other.open(b"\0route", one.seal(b"heard")) == (b"heard", None)
+
+
+def test_a_worker_that_connects_anew_is_reached_where_it_is() -> None:
+    """From its first word over the new connection on, and not earlier; the old one is nobody's then."""
+    one, other = worker(), master()
+    joined(one, other, b"old")
+    late = one.seal(b"late")
+    one.renew()
+    _, welcome = other.open(b"new", one.hello())
+    assert other.route_of(W) == b"old"
+    assert isinstance(one.open(welcome, 0.0), Welcome)  # type: ignore[arg-type]
+    assert other.open(b"new", one.seal(b"here")) == (b"here", None)
+    assert (other.route_of(W), other.name_of(b"old")) == (b"new", None)
+    assert other.open(b"old", late)[0] is None
+    assert len(other) == 1
+
+
+def test_a_connection_that_becomes_another_worker_is_no_more_the_one_before() -> None:
+    """Who knows the secret may say another name; then the first one has no session left."""
+    one, two, other = worker(), worker(name="w-2"), master()
+    joined(one, other, b"r")
+    joined(two, other, b"r")
+    assert (other.name_of(b"r"), other.route_of(W), other.seal(W, b"x")) == (b"w-2", None, None)
+
+
+def test_a_replayed_hello_moves_nobody_however_often() -> None:
+    """A recorded HELLO over 10 other connections: the worker is where it was, and memory is bounded."""
+    one, other = worker(), master(most_sessions=2)
+    recorded = one.hello()
+    one.renew()
+    joined(one, other, b"r")
+    for n in range(10):
+        other.open(b"thief-%d" % n, recorded)
+    assert len(other) == 3
+    assert other.route_of(W) == b"r"
+    assert other.open(b"r", one.seal(b"x")) == (b"x", None)
+
+
+def test_a_drop_is_told_under_the_name_that_the_connection_has_or_says() -> None:
+    """A worker's by its name, also before it is let in; anybody else's by what its connection is called."""
+    told: list[tuple[bytes, str]] = []
+    one, other = worker(), master(on_dropped=lambda who, reason: told.append((who, reason)))
+    other.open(b"r-1", worker(b"another secret of some length", name="w-9").hello())
+    joined(one, other, b"r-2")
+    for route in (b"r-2", b"r-3"):
+        other.open(route, b"LGF")
+    assert told == [(b"w-9", "secret"), (W, "truncated"), (b"r-3", "truncated")]
+
+
 # -- what is dropped ----------------------------------------------------------------------------
 
 
@@ -341,13 +427,13 @@ def _changed(frame: bytes, at: int, byte: int) -> bytes:
         (lambda frame: b"", "garbage"),
         (lambda frame: b"\xc1", "garbage"),
         (lambda frame: msgpack.packb(("stats", {}, "w-1")), "garbage"),
-        (lambda frame: frame[: frames.HEAD - 1], "truncated"),
+        (lambda frame: frame[: sealing.HEAD - 1], "truncated"),
         (lambda frame: frame[:-1], "mac"),
         (lambda frame: frame + b"\0", "mac"),
-        (lambda frame: _changed(frame, 3, 2), "version"),
+        (lambda frame: _changed(frame, 3, 9), "version"),
         (lambda frame: _changed(frame, 4, 9), "kind"),
         (lambda frame: _changed(frame, 12, 200), "mac"),
-        (lambda frame: b"LGF" + bytes(frames.MOST_FRAME), "oversized"),
+        (lambda frame: b"LGF" + bytes(sealing.MOST_FRAME), "oversized"),
     ],
 )
 def test_a_spoiled_frame_is_dropped_under_its_reason(
@@ -401,10 +487,10 @@ def test_a_payload_has_a_limit(ends: tuple[WorkerEnd, MasterEnd]) -> None:
     """The largest payload makes a frame of 64 MiB; one byte more raises and breaks nothing."""
     one, other = ends
     with pytest.raises(ValueError, match="more than a frame holds"):
-        one.seal(bytes(frames.MOST_PAYLOAD + 1))
-    frame = one.seal(bytes(frames.MOST_PAYLOAD))
+        one.seal(bytes(sealing.MOST_PAYLOAD + 1))
+    frame = one.seal(bytes(sealing.MOST_PAYLOAD))
     assert len(frame) == 64 * 2**20
-    assert other.open(W, frame)[0] == bytes(frames.MOST_PAYLOAD)
+    assert other.open(W, frame)[0] == bytes(sealing.MOST_PAYLOAD)
 
 
 def test_the_secret_is_in_no_frame_and_no_repr(ends: tuple[WorkerEnd, MasterEnd]) -> None:
@@ -423,7 +509,7 @@ def test_the_secret_is_in_no_frame_and_no_repr(ends: tuple[WorkerEnd, MasterEnd]
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_raise_nothing_and_yield_nothing(tail: bytes, with_magic: bool) -> None:
     """Whatever arrives, before or within a session, no payload comes of it."""
-    frame = frames.MAGIC + b"\x01" + tail if with_magic else tail
+    frame = sealing.MAGIC + bytes([sealing.VERSION]) + tail if with_magic else tail
     fresh, other = worker(), master()
     one = worker()
     joined(one, other)
@@ -480,6 +566,9 @@ def test_no_mutation_of_a_frame_opens(payload: bytes, mutate: Callable[[bytes], 
     assert one.open(back, 0.0) == Data(payload)
 
 
+ROUTES = (b"1", b"2", b"3", b"a")
+
+
 class Network(RuleBasedStateMachine):
     """An attacker who keeps every frame ever sent and hands any to anybody, between two workers and a master.
 
@@ -522,13 +611,15 @@ class Network(RuleBasedStateMachine):
             self.sealed.setdefault(f">{name}", []).append(payload)
             self.frames.append(frame)
 
-    @rule(name=st.sampled_from("abc"), data=st.data())
-    def to_master(self, name: str, data: st.DataObject) -> None:
-        payload, reply = self.master.open(name.encode(), self._any_frame(data))
+    @rule(route=st.sampled_from(ROUTES), data=st.data())
+    def to_master(self, route: bytes, data: st.DataObject) -> None:
+        payload, reply = self.master.open(route, self._any_frame(data))
         if reply is not None:
             self.frames.append(reply)
         if payload is not None:
-            self.opened.setdefault(f"{name}>", []).append(payload)
+            name = self.master.name_of(route)
+            assert name is not None
+            self.opened.setdefault(f"{name.decode()}>", []).append(payload)
 
     @rule(name=st.sampled_from("ab"), data=st.data(), later=st.sampled_from([0.0, 0.4, 1.0]))
     def to_worker(self, name: str, data: st.DataObject, later: float) -> None:
@@ -537,21 +628,22 @@ class Network(RuleBasedStateMachine):
         if isinstance(opened, Data):
             self.opened.setdefault(f">{name}", []).append(opened.payload)
 
-    @rule(name=st.sampled_from("ab"))
-    def join(self, name: str) -> None:
+    @rule(name=st.sampled_from("ab"), route=st.sampled_from(ROUTES))
+    def join(self, name: str, route: bytes) -> None:
         """Let one handshake and one message through, so that sessions really stand: it always works."""
-        one, identity = self.workers[name], name.encode()
+        one = self.workers[name]
         self.frames.append(one.hello())
-        if self.master.open(identity, self.frames[-1])[1] is None:
+        if self.master.open(route, self.frames[-1])[1] is None:
             # The master answered this very HELLO to nobody's use; the worker's next one is new.
             one.renew()
             self.frames.append(one.hello())
-        _, reply = self.master.open(identity, self.frames[-1])
+        _, reply = self.master.open(route, self.frames[-1])
         assert reply is not None
         self.frames.append(reply)
         assert isinstance(one.open(reply, self.now), Welcome)
         self.from_worker(name)
-        payload, _ = self.master.open(identity, self.frames[-1])
+        payload, _ = self.master.open(route, self.frames[-1])
+        assert self.master.route_of(name.encode()) == route
         assert payload == self.sealed[f"{name}>"][-1]
         self.opened.setdefault(f"{name}>", []).append(payload)
 
@@ -571,7 +663,14 @@ class Network(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         if hasattr(self, "master"):
-            assert len(self.master) <= 2
+            # As many that work as there may be, and as many that were begun.
+            assert len(self.master) <= 4
+
+    @invariant()
+    def names_and_routes_agree(self) -> None:
+        if hasattr(self, "master"):
+            reached = {name: self.master.route_of(name) for name in (b"a", b"b")}
+            assert all(route is None or self.master.name_of(route) == name for name, route in reached.items())
 
 
 TestNetwork = Network.TestCase

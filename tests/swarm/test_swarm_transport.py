@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 if __name__ == "__main__":
@@ -27,8 +27,13 @@ if __name__ == "__main__":
     from locust.rpc.protocol import Message
 
     from loadgate.errors import UsageError
-    from loadgate.swarm import frames, transport
+    from loadgate.swarm import transport
+    from loadgate.swarm.beat_link import BeatLink
+    from loadgate.swarm.drops import log_dropped
     from loadgate.swarm.frames import Refusal, WorkerEnd
+    from loadgate.swarm.master_end import MasterEnd
+    from loadgate.swarm.message_shapes import pack
+    from loadgate.swarm.secret import secret_for
 else:
     import pytest
 
@@ -136,6 +141,19 @@ def raised(kind: type[Exception], call: Callable[[], Any]) -> Any:
     raise AssertionError(f"no {kind.__name__}")
 
 
+def bound_again(port: int) -> Any:
+    """Bind a port that was just closed: its old socket is ended in the background, a little later."""
+    found: list[Any] = []
+
+    def bound() -> bool:
+        with suppress(RPCError):
+            found.append(transport.Server(HOST, port))
+        return bool(found)
+
+    waited_for(bound)
+    return found[0]
+
+
 def pair(**changes: Any) -> tuple[Any, Any, Told, Receiving, Receiving]:
     """Return a server and a client that know each other."""
     told = prepared(**changes)
@@ -240,7 +258,7 @@ def test_a_master_restart_is_noticed_and_nothing_that_waits_is_lost() -> None:
     waited_for(lambda: not client.connected)
     client.send(Message("own", "while nobody listened", "w-1"))
     transport.configure(instance="another")
-    again = transport.Server(HOST, port)
+    again = bound_again(port)
     found = Receiving(again.recv_from_client).until(1)
     assert found[0][1].data == "while nobody listened"
     assert [(info["instance"] == "another", fresh) for info, fresh in told.welcomes] == [
@@ -259,7 +277,7 @@ def test_a_master_restart_is_noticed_and_nothing_that_waits_is_lost() -> None:
 def test_a_master_that_forgot_the_session_is_told_again() -> None:
     """A server that lost its sessions, but not the connection, answers STRANGER; HELLO follows by itself."""
     server, client, told, at_server, _ = pair()
-    server._end = frames.MasterEnd(SECRET, lambda identity, passport: {}, instance="another")
+    server._end = MasterEnd(SECRET, lambda identity, passport: {}, instance="another")
     client.send(Message("own", "lost", "w-1"))
     waited_for(lambda: len(told.welcomes) == 2)
     client.send(Message("own", "heard", "w-1"))
@@ -358,7 +376,7 @@ def test_a_broken_socket_raises_as_in_locust() -> None:
 @isolated
 def test_without_a_secret_nothing_is_bound_to_the_network() -> None:
     """The default settings ask for LOADGATE_SECRET on every address but loopback."""
-    transport.restore(transport.Settings(secret=lambda host: transport.secret_for(host, {})))
+    transport.restore(transport.Settings(secret=lambda host: secret_for(host, {})))
     for make in (lambda: transport.Server("*", 0), lambda: transport.Client("10.255.255.1", 9, "w-1")):
         assert "LOADGATE_SECRET" in raised(UsageError, make).hint
 
@@ -381,19 +399,21 @@ def test_hostile_frames_do_nothing() -> None:
         [b"", b""],
         [b"a", b"b", b"c"],
         [b"LGF"],
-        [b"LGF\x01\x04" + bytes(40)],
-        [b"LGF\x01\x01" + bytes(80)],
         [b"LGF\x02\x04" + bytes(40)],
+        [b"LGF\x02\x01" + bytes(80)],
+        [b"LGF\x02\x01" + bytes(56) + b"\x03w-1"],
+        [b"LGF\x01\x04" + bytes(40)],
         [b"\x91" * 5000],
     ]
-    for identity in (b"evil", b"\xff\xfe", b"evil\nline"):
+    for identity in (b"evil", b"\xff\xfe", b"evil\nline", b"w-1"):
         wanted = len(told.dropped) + len(hostile)
         with stranger(server.port, identity) as evil:
             for parts in hostile:
                 evil.send_multipart(parts)
             waited_for(lambda wanted=wanted: len(told.dropped) >= wanted)
-    assert set(told.reasons()) == {"garbage", "stock", "parts", "truncated", "stranger", "secret", "version"}
-    assert {peer for _, peer in told.dropped} == {"evil", "\\xff\\xfe", "evil?line"}
+    kept = {"garbage", "stock", "parts", "truncated", "stranger", "passport", "secret", "version"}
+    assert set(told.reasons()) == kept
+    assert {peer for _, peer in told.dropped} == {"evil", "\\xff\\xfe", "evil?line", "w-1"}
     client.send(Message("own", "still", "w-1"))
     assert at_server.until(2)[1][1].data == "still"
     assert kinds(at_server.got) == ["client_ready", "own"]
@@ -442,12 +462,13 @@ def test_a_known_worker_with_malformed_messages_ends_nothing() -> None:
 def test_a_master_with_malformed_messages_ends_no_worker() -> None:
     """The worker's end is as careful."""
     server, client, told, _, at_client = pair()
-    for payload in (b"\xc1", msgpack.packb(("spawn", None, "w-1")), msgpack.packb(("ack", 1, "w-1"))):
-        server.socket.send_multipart([b"w-1", server._end.seal(b"w-1", payload)])
-    server.socket.send_multipart([b"w-1", server._end.seal(b"w-1", msgpack.packb(("quit", None, "w-2")))])
-    server.socket.send_multipart([b"w-1", b"\xc1"])
-    server.socket.send_multipart([b"w-1", msgpack.packb(("quit", None, "w-1"))])
-    server.socket.send_multipart([b"w-1", b"a", b"b"])
+    route = server._end.route_of(b"w-1")
+    for message in (b"\xc1", ("spawn", None, "w-1"), ("ack", 1, "w-1"), ("quit", None, "w-2")):
+        payload = message if isinstance(message, bytes) else msgpack.packb(message)
+        server.socket.send_multipart([route, server._end.seal(b"w-1", payload)])
+    server.socket.send_multipart([route, b"\xc1"])
+    server.socket.send_multipart([route, msgpack.packb(("quit", None, "w-1"))])
+    server.socket.send_multipart([route, b"a", b"b"])
     server.send_to_client(Message("own", 1, "w-1"))
     assert kinds(at_client.until(1)) == ["own"]
     assert told.reasons() == ["malformed", "shape", "shape", "spoofed", "garbage", "garbage", "parts"]
@@ -456,27 +477,36 @@ def test_a_master_with_malformed_messages_ends_no_worker() -> None:
 
 @isolated
 def test_a_recorded_frame_does_nothing_the_second_time() -> None:
-    """A copy of a worker's HELLO and of its message, from another connection under its name, is dropped."""
-    transport._DEAD_AFTER_MS = 500
-    server, client, told, at_server, _ = pair()
+    """A copy of a worker's message, before and after a HELLO of its own, from a connection called like it."""
+    server, client, told, at_server, at_client = pair()
     hello = WorkerEnd(SECRET, "w-1", dict).hello()
-    frame = client._end.seal(transport.pack("own", 1, "w-1"))
+    frame = client._end.seal(pack("own", 1, "w-1"))
     client.socket.send(frame)
     at_server.until(2)
     with stranger(server.port, b"w-1") as thief:
-        thief.send(frame)
-        thief.send(hello)
-        thief.send(frame)
-        waited_for(lambda: told.reasons().count("replay") == 2)
-    # The thief had the worker's name for a while; the worker takes it back, and is heard again.
-    assert [one[1].data for one in at_server.got] == ["2.47.0", 1]
-
-    def heard() -> bool:
+        for copy in (frame, hello, frame):
+            thief.send(copy)
+        waited_for(lambda: told.reasons() == ["stranger", "mac"])
+        # Meanwhile both ends hear each other as ever: the thief has the worker's name, and not its place.
         client.send(Message("own", 2, "w-1"))
-        gevent.sleep(0.05)
-        return at_server.got[-1][1].data == 2
+        assert [one[1].data for one in at_server.until(3)] == ["2.47.0", 1, 2]
+        server.send_to_client(Message("own", 3, "w-1"))
+        assert at_client.until(1)[0].data == 3
+    assert len(told.welcomes) == 1
 
-    waited_for(heard)
+
+@isolated
+def test_a_worker_that_connects_anew_is_heard_and_reached_at_once() -> None:
+    """Another connection of the same worker takes the place of one that is not seen to be dead yet."""
+    server, _client, told, at_server, at_client = pair()
+    again = transport.Client(HOST, server.port, "w-1")
+    at_again = Receiving(again.recv)
+    again.send(Message("own", 1, "w-1"))
+    at_server.until(2)
+    server.send_to_client(Message("own", 2, "w-1"))
+    assert at_again.until(1)[0].data == 2
+    assert at_client.got == []
+    assert told.dropped == []
 
 
 @isolated
@@ -503,8 +533,8 @@ def test_a_drop_is_logged_without_the_secret() -> None:
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("loadgate.swarm").addHandler(handler)
     for _ in range(3):
-        transport.log_dropped("secret", "w-1")
-    transport.log_dropped("garbage", "w-2")
+        log_dropped("secret", "w-1")
+    log_dropped("garbage", "w-2")
     assert len(records) == 2
     assert "export the same LOADGATE_SECRET" in records[0]
 
@@ -596,7 +626,7 @@ def test_a_native_thread_speaks_while_the_event_loop_is_blocked() -> None:
     stop: list[bool] = []
 
     def beat() -> None:
-        link = transport.BeatLink(HOST, port, "w-1", SECRET)
+        link = BeatLink(HOST, port, "w-1", SECRET)
         link.connect()
         while not stop:
             if link.send("loadgate.beat", {"at": time.monotonic()}):
@@ -638,7 +668,7 @@ def test_a_link_for_beats_says_nothing_else() -> None:
     told = prepared()
     server = transport.Server(HOST, 0)
     at_server = Receiving(server.recv_from_client)
-    link = transport.BeatLink(HOST, server.port, "w-1", SECRET)
+    link = BeatLink(HOST, server.port, "w-1", SECRET)
     link.connect()
     assert not link.send("loadgate.beat", 1)
     waited_for(lambda: link.poll(0.0) or gevent.sleep(0.002) or link.established)
@@ -657,12 +687,12 @@ def test_a_link_for_beats_comes_back() -> None:
     prepared()
     server = transport.Server(HOST, 0)
     port, at_server = server.port, Receiving(server.recv_from_client)
-    link = transport.BeatLink(HOST, port, "w-1", SECRET)
+    link = BeatLink(HOST, port, "w-1", SECRET)
     link.connect()
     waited_for(lambda: link.poll(0.0) or gevent.sleep(0.002) or link.established)
     at_server.greenlet.kill()
     server.close(linger=0)
-    server = transport.Server(HOST, port)
+    server = bound_again(port)
     at_server = Receiving(server.recv_from_client)
 
     def beaten() -> bool:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 from locust import argument_parser, runners, stats
+from locust.dispatch import UsersDispatcher
 from locust.rpc import Message, zmqrpc
 from locust.runners import (
     STATE_MISSING,
@@ -58,9 +60,11 @@ def apply(
     _wait_for_workers_at_quit()
     _own_the_termination_signal()
     _seal_the_connection()
+    _end_each_dispatch()
     _never_block_the_listener()
     _survive_messages_that_make_no_sense()
     _follow_no_wall_clock()
+    _forget_no_worker_that_tries()
     _deliver_before_quitting()
     _say_where_the_master_should_be()
 
@@ -114,12 +118,9 @@ def _remember_csv_writers() -> None:
 def write_last_csv() -> None:
     """Write the CSV files once more from the final statistics. Files already closed are left."""
     for writer in _csv_writers:
-        if writer.requests_csv_filehandle.closed:
-            continue
-        header = len(",".join(f'"{c}"' for c in writer.requests_csv_columns))
-        if writer.requests_csv_filehandle.tell() < min(header, 1):
-            continue
-        _rewrite(writer)
+        file = writer.requests_csv_filehandle
+        if not file.closed and file.tell() > 0:  # it has begun: where its rows start is known
+            _rewrite(writer)
 
 
 def _rewrite(writer: stats.StatsCSVFileWriter) -> None:
@@ -250,16 +251,18 @@ def _survive_messages_that_make_no_sense() -> None:
     The handlers index into what came (`msg.data["state"]`), outside of any `try` (runners.py:1016, 1370).
     """
     for runner in (MasterRunner, WorkerRunner):
-        original = runner.handle_message
+        runner.handle_message = _surviving(runner.handle_message)
 
-        @functools.wraps(original)
-        def handle(self: Any, *args: Any, _original: Callable[..., None] = original) -> None:
-            try:
-                _original(self, *args)
-            except Exception:  # noqa: BLE001 - whatever it is, the next message must be heard
-                _log.exception("a message was dropped: it could not be handled")
 
-        runner.handle_message = handle
+def _surviving(handle: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(handle)
+    def survive(*args: Any, **options: Any) -> None:
+        try:
+            handle(*args, **options)
+        except Exception:  # noqa: BLE001 - whatever it is, the next message must be heard
+            _log.exception("a message was dropped: it could not be handled")
+
+    return survive
 
 
 def _follow_no_wall_clock() -> None:
@@ -276,7 +279,7 @@ def _follow_no_wall_clock() -> None:
         if msg.type == "heartbeat":
             self.loadgate_heard = time.monotonic()
         elif msg.type == "spawn":
-            # Messages come in order, on one connection, and none twice.
+            # Messages come in order, and none twice: `frames` sees to that, so no time needs to.
             self.last_received_spawn_timestamp = 0
         original(self, msg)
 
@@ -301,40 +304,106 @@ def _tell_of_a_runner_in_time(before: Callable[[Any], None], begun: Callable[[An
     DistributedRunner.__init__ = make
 
 
-def _never_block_the_listener() -> None:
-    """Let users be redistributed in a greenlet of its own when a worker comes or goes.
+def _end_each_dispatch() -> None:
+    """Let a dispatch of users that has ended not count as one in progress.
 
-    Locust does it in the greenlet that receives messages, which then hears of no worker for up to a second
-    or more, while it waits for these very workers' reports (runners.py:741, 1041, 1109, 1122, 1165).
+    One that only spreads the users anew, because a worker came or went, returns early and leaves its mark
+    (dispatch.py:154). From then on a worker that comes is given no users, since the dispatch "in progress"
+    will see to it (runners.py:1039, 1117).
     """
-    start, listener = MasterRunner.start, MasterRunner.client_listener
+    original = UsersDispatcher._dispatcher
 
-    @functools.wraps(listener)
-    def listen(self: MasterRunner) -> None:
-        self.loadgate_listener = gevent.getcurrent()
-        listener(self)
+    @functools.wraps(original)
+    def dispatch(self: UsersDispatcher) -> Iterator[dict[str, dict[str, int]]]:
+        yield from original(self)
+        self._dispatch_in_progress = False
+
+    UsersDispatcher._dispatcher = dispatch
+
+
+class _Starts:
+    """What a master is about: the greenlets that must not wait, how many starts run, and the one to come."""
+
+    def __init__(self) -> None:
+        self.loops: set[Any] = set()
+        self.running = 0
+        self.next: gevent.Greenlet | None = None
+
+
+def _starts_of(runner: MasterRunner) -> _Starts:
+    starts: _Starts = runner.__dict__.setdefault("loadgate_starts", _Starts())
+    return starts
+
+
+def _never_block_the_listener() -> None:
+    """Let users be spread anew in a greenlet of its own when a worker comes or goes, after any other start.
+
+    Locust does it in the greenlets that receive messages and that look at heartbeats. Meanwhile, for a second
+    or for a whole ramp, they hear of no worker, not even of those whose reports are waited for, and miss
+    none (runners.py:741, 950, 1041, 1109, 1122, 1165). And a worker that goes missing in the second
+    after a ramp is passed over: its users are nobody's (runners.py:949).
+    """
+    start = MasterRunner.start
+    for name in ("client_listener", "heartbeat_worker"):
+        setattr(MasterRunner, name, _noted(getattr(MasterRunner, name)))
 
     @functools.wraps(start)
-    def start_elsewhere(self: MasterRunner, *args: Any, **options: Any) -> None:
-        if gevent.getcurrent() is not getattr(self, "loadgate_listener", None):
+    def start_in_turn(self: MasterRunner, *args: Any, **options: Any) -> None:
+        starts = _starts_of(self)
+        if gevent.getcurrent() in starts.loops:
+            _start_soon(self)
+            return
+        starts.running += 1
+        try:
             start(self, *args, **options)
-        elif not getattr(self, "loadgate_restart", None):
-            self.loadgate_restart = gevent.spawn(_restart, self, start, args, options)
+        finally:
+            starts.running -= 1
+        dispatcher = self._users_dispatcher
+        if dispatcher is not None and dispatcher._rebalance and self.worker_count > 0:
+            _start_soon(self)
 
-    MasterRunner.client_listener, MasterRunner.start = listen, start_elsewhere
+    MasterRunner.start = start_in_turn
 
 
-def _restart(runner: MasterRunner, start: Callable[..., None], args: Any, options: Any) -> None:
-    while runner._users_dispatcher is not None and runner._users_dispatcher.dispatch_in_progress:
+def _noted(loop: Callable[[MasterRunner], None]) -> Callable[[MasterRunner], None]:
+    @functools.wraps(loop)
+    def note_and_loop(self: MasterRunner) -> None:
+        _starts_of(self).loops.add(gevent.getcurrent())
+        loop(self)
+
+    return note_and_loop
+
+
+def _start_soon(runner: MasterRunner) -> None:
+    starts = _starts_of(runner)
+    if starts.next is None or starts.next.dead:
+        # One of the runner's own greenlets, so that it ends with it.
+        starts.next = runner.greenlet.spawn(_start_again, runner, starts)
+        starts.next.link_exception(runners.locust_exception_handler(runner.environment))
+
+
+def _start_again(runner: MasterRunner, starts: _Starts) -> None:
+    while starts.running:
         gevent.sleep(0.05)
-    runner.loadgate_restart = None
+    # Whoever comes or goes from here on needs another one.
+    starts.next = None
     if runner.state in (STATE_RUNNING, STATE_SPAWNING):
-        start(runner, *args, **options)
+        # With what is wanted now: it may have changed while this one waited.
+        runner.start(runner.target_user_count, runner.spawn_rate)
 
 
 MASTER_GONE_AFTER = 300.0
 """Seconds after which a worker gives up a master that it does not hear of. It stops its load much earlier,
 when its lease ends, and keeps what was not acknowledged for a master that comes back."""
+
+
+def _forget_no_worker_that_tries() -> None:
+    """Let a master know its missing workers for as long as they try to come back.
+
+    Locust forgets one after a minute, and answers its heartbeats no more: it stays outside for ever
+    although it is connected, and is not told to quit either (runners.py:61, 945, 1132).
+    """
+    runners.HEARTBEAT_DEAD_INTERNAL = -math.ceil(MASTER_GONE_AFTER)
 
 
 def _check_for_a_master(self: WorkerRunner) -> None:
@@ -355,22 +424,27 @@ def _deliver_before_quitting() -> None:
     """Let a worker that is told to quit go on receiving until its last reports are acknowledged.
 
     Locust handles "quit" in the greenlet that receives, so nothing that is sent afterwards could be
-    acknowledged (runners.py:1421). `loadgate_deliver` on a runner waits for that.
+    acknowledged (runners.py:1421). `loadgate_deliver` on a runner waits for that. Users that the master
+    still sends meanwhile, as it does in the middle of a ramp (runners.py:800), are not taken.
     """
     original = WorkerRunner.handle_message
 
     def quit_when_delivered(self: WorkerRunner, msg: Any) -> None:
-        self.stop()
-        deliver: Callable[[], None] | None = getattr(self, "loadgate_deliver", None)
-        if deliver is not None:
-            deliver()
-        original(self, msg)
+        try:
+            self.stop()
+            deliver: Callable[[], None] | None = getattr(self, "loadgate_deliver", None)
+            if deliver is not None:
+                deliver()
+        finally:
+            original(self, msg)
 
     @functools.wraps(original)
     def handle(self: WorkerRunner, msg: Any) -> None:
-        if msg.type == "quit":
+        quitting = getattr(self, "loadgate_quitting", False)
+        if msg.type == "quit" and not quitting:
+            self.loadgate_quitting = True
             gevent.spawn(quit_when_delivered, self, msg)
-        else:
+        elif not (quitting and msg.type in ("quit", "spawn")):
             original(self, msg)
 
     WorkerRunner.handle_message = handle
@@ -392,20 +466,44 @@ _SAY_FIRST, _SAY_EVERY = 2.0, 10.0
 
 def _connect_to_master(self: WorkerRunner) -> None:
     where = f"{self.master_host}:{self.master_port}"
-    within = float(os.environ.get("LOADGATE_CONNECT_WITHIN", CONNECT_WITHIN))
+    within = _connect_within()
     begun, say = time.monotonic(), _SAY_FIRST
     self.client.send(Message("client_ready", runners.__version__, self.client_id))
-    while not self.connection_event.wait(timeout=min(1.0, within)):
+    while not _answered(self, min(1.0, begun + within - time.monotonic())):
         waited = time.monotonic() - begun
         if waited >= within:
-            _log.error(
-                "no master answers at %s after %g s; see that it runs and listens there", where, within
-            )
+            _log.error("%s after %g s; %s", *_why_nobody_answers(self.client, where, within))
             raise SystemExit(int(ExitCode.UNREACHABLE))
         if waited >= say:
             _log.warning("no master answers at %s yet; trying for %.0f s more", where, within - waited)
             say += _SAY_EVERY
     self.connected = True
+
+
+def _connect_within() -> float:
+    given = os.environ.get("LOADGATE_CONNECT_WITHIN", "")
+    try:
+        within = float(given or CONNECT_WITHIN)
+    except ValueError:
+        within = math.nan
+    if not 0 <= within < math.inf:
+        _log.error("LOADGATE_CONNECT_WITHIN is %r; give a number of seconds, for example 60", given)
+        raise SystemExit(int(ExitCode.USAGE))
+    return within
+
+
+def _answered(runner: WorkerRunner, timeout: float) -> bool:
+    try:
+        return bool(runner.connection_event.wait(timeout=max(timeout, 0.0)))
+    except KeyboardInterrupt:
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+
+
+def _why_nobody_answers(client: transport.Client, where: str, within: float) -> tuple[str, float, str]:
+    if client.dropped["secret"]:
+        remedy = "export the same LOADGATE_SECRET on every host"
+        return f"the master at {where} does not know this worker's secret", within, remedy
+    return f"no master answers at {where}", within, "see that it runs and listens there"
 
 
 def introduce_again(runner: WorkerRunner) -> None:

@@ -8,12 +8,14 @@ and the changes of `patches.py`, because `locust --processes` forks afterwards.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import events
 from locust.runners import STATE_INIT, STATE_STOPPED, LocalRunner, MasterRunner, WorkerRunner
 
@@ -22,6 +24,7 @@ from loadgate.exit_codes import ExitCode
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.swarm import messages, passport, patches, transport
 from loadgate.swarm.beat import Link
+from loadgate.swarm.beat_link import BeatLink
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.frames import Refusal
 from loadgate.swarm.master import Master
@@ -55,7 +58,10 @@ class Roles:
         try:
             if isinstance(runner, (MasterRunner, LocalRunner)):
                 self.master = Master(
-                    self.environment, self.plan, passport.folder_of_locustfile(self.environment)
+                    self.environment,
+                    self.plan,
+                    passport.folder_of_locustfile(self.environment),
+                    self.fingerprint,
                 )
                 if isinstance(runner, MasterRunner):
                     runner.loadgate_quitting = False
@@ -231,7 +237,7 @@ class Roles:
         runner = self.environment.runner
         host, port = runner.master_host, runner.master_port
         secret = secret_for(host, os.environ)
-        return transport.BeatLink(host, port, runner.client_id, secret, passport=lambda: dict(passport.BEAT))
+        return BeatLink(host, port, runner.client_id, secret, passport=lambda: dict(passport.BEAT))
 
     def _on_ping(self, environment: Any, msg: Any) -> None:
         answer = {"sent": msg.data["sent"], "master": time.monotonic()}
@@ -313,6 +319,8 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             options.json, options.json_file = False, None
     if isinstance(runner, LocalRunner):
         roles.listen(runner)
+    if os.environ.get("LOADGATE_CONTROL_PID") and not isinstance(runner, WorkerRunner):
+        gevent.signal_handler(signal.SIGUSR1, _end_decided, roles)
     patches.end_on_signals(lambda _: _end_gracefully(roles, runner), lambda: os._exit(130))
     environment.events.quitting.add_listener(_end_load)
 
@@ -327,6 +335,12 @@ def _prepare_master(roles: Roles, runner: Any) -> None:
             Waiting(roles.environment, roles.plan, resume=will_resume()).start()
     transport.configure(admit=roles.admit)
     runner.loadgate_roles = roles
+
+
+def _end_decided(roles: Roles) -> None:
+    """End the run because its control room says that every row of it is decided."""
+    if roles.master is not None:
+        roles.master.decided()
 
 
 def _end_gracefully(roles: Roles, runner: Any) -> None:
