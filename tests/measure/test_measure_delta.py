@@ -19,6 +19,12 @@ from loadgate.measure.layout import HIGHEST_US
 from loadgate.measure.window import Count, Series, Window, over_key
 
 ROW = FleetRow(3, "w-1", 100, 90, 80, 10, 50, 0.75, 50_000_000, 120.0, 300.0, 900.0)
+HEALTH = [
+    *("cpu_allowed", "throttled_us", "fds", "fds_limit", "ports", "ports_limit", "gc_pause_max_us"),
+    *("control_n", "control_failures", "control_p50_us", "control_p99_us"),
+]
+REST = [0.0] * 6 + [0] + [0.0] * 2 + [0] * 4 + [0.0] + [0] * 2 + [0.0] * 2
+"""The rest of a fleet row on the wire, after its memory."""
 FAILURE = Failure("emotion", "failed", "HTTP 500", "server error", 3, 1.5, 2.5, ["body"])
 
 
@@ -90,7 +96,30 @@ def test_delta_carries_what_is_told_of_a_worker() -> None:
     assert Delta.from_wire(through_msgpack(Delta("r", "w", 0, 0, [], [], [row]))).fleet == [row]
 
 
-@pytest.mark.parametrize("name", ["p99_us", "clock_error_us", "unacknowledged", "cpu"])
+def test_delta_carries_what_a_worker_may_use_and_used() -> None:
+    """Every figure of the generator's health arrives as it was sent, whole numbers as such."""
+    health = {
+        "cpu_allowed": 0.5,
+        "throttled_us": 1500.5,
+        "fds": 12,
+        "fds_limit": 1024,
+        "ports": 400,
+        "ports_limit": 28_232,
+        "gc_pause_max_us": 90.25,
+        "control_n": 2,
+        "control_failures": 1,
+        "control_p50_us": 250.0,
+        "control_p99_us": 260.0,
+    }
+    row = replace(ROW, **health)  # type: ignore[arg-type]
+    (arrived,) = Delta.from_wire(through_msgpack(Delta("r", "w", 0, 0, [], [], [row]))).fleet
+    assert arrived == row
+    assert {name: type(getattr(arrived, name)) for name in health} == {
+        name: type(value) for name, value in health.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["p99_us", "clock_error_us", "unacknowledged", "cpu", *HEALTH])
 def test_delta_refuses_a_negative_figure(name: str) -> None:
     """Only the clock's offset has a sign."""
     wire = through_msgpack(Delta("r", "w", 0, 0, [], [], [replace(ROW, **{name: -1})]))
@@ -99,9 +128,9 @@ def test_delta_refuses_a_negative_figure(name: str) -> None:
 
 
 def test_delta_of_another_release_says_so(wire: dict[str, Any]) -> None:
-    """A worker of the release before sends version 1: the error names both, and how to mend it."""
-    wire["version"] = 1
-    with pytest.raises(MeasureError, match="wire version 1, not 2") as caught:
+    """A worker of the release before sends version 2: the error names both, and how to mend it."""
+    wire["version"] = 2
+    with pytest.raises(MeasureError, match="wire version 2, not 3") as caught:
         Delta.from_wire(wire)
     assert "same release" in caught.value.hint
 
@@ -148,7 +177,7 @@ def test_delta_is_small() -> None:
     ("key", "value"),
     [
         ("version", 1),
-        ("version", 3),
+        ("version", 4),
         ("version", None),
         ("run", ""),
         ("run", 5),
@@ -169,11 +198,12 @@ def test_delta_is_small() -> None:
         ("failures", [["emotion", "failed", "k", "m", 1, 0.0, 0.0, [5]]]),
         ("failures", [[]] * 1001),
         ("fleet", [[1, 2]]),
-        ("fleet", [[3, "w", -1, 0, 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0]]),
-        ("fleet", [[3, "w", 0, 0, 0, 0, 0, -1.0, 0, 0.0, 0.0, 0.0]]),
-        ("fleet", [[3, "w", 0, 0, 0, 0, 0, float("inf"), 0, 0.0, 0.0, 0.0]]),
-        ("fleet", [[3, "", 0, 0, 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0]]),
-        ("fleet", [[3, "w", 0, 0, 0, 0, 0, 10**400, 0, 0.0, 0.0, 0.0]]),
+        ("fleet", [[3, "w", -1, 0, 0, 0, 0, 0.0, 0, *REST]]),
+        ("fleet", [[3, "w", 0, 0, 0, 0, 0, -1.0, 0, *REST]]),
+        ("fleet", [[3, "w", 0, 0, 0, 0, 0, float("inf"), 0, *REST]]),
+        ("fleet", [[3, "", 0, 0, 0, 0, 0, 0.0, 0, *REST]]),
+        ("fleet", [[3, "w", 0, 0, 0, 0, 0, 10**400, 0, *REST]]),
+        ("fleet", [[3, "w", 0, 0, 0, 0, 0, 0.0, 0, *REST[:-1]]]),
         ("unknown", 1),
     ],
 )
@@ -182,6 +212,12 @@ def test_delta_refuses_garbage(wire: dict[str, Any], key: str, value: object) ->
     wire[key] = value
     with pytest.raises(MeasureError):
         Delta.from_wire(wire)
+
+
+def test_a_row_of_zeros_is_sound(wire: dict[str, Any]) -> None:
+    """What the broken rows above have in common is no reason to refuse them."""
+    wire["fleet"] = [[3, "w", 0, 0, 0, 0, 0, 0.0, 0, *REST]]
+    assert Delta.from_wire(wire).fleet[0].second == 3
 
 
 @pytest.mark.parametrize("obj", [None, 5, [], b"x", {}, {1: 2}])

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadgate.errors import StoreError
@@ -168,6 +169,47 @@ def test_fleet_figures_of_a_second_that_is_reported_twice(database: Path, build:
         30.0,
         9.0,
         2,
+    )
+
+
+HEALTH = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(
+            ("cpu_allowed", "throttled_us", "gc_pause_max_us", "control_p50_us", "control_p99_us"),
+            st.floats(0, 1e9),
+        ),
+        **dict.fromkeys(
+            ("fds", "fds_limit", "ports", "ports_limit", "control_n", "control_failures"),
+            st.integers(0, 2**40),
+        ),
+    }
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=HEALTH, second=HEALTH)
+def test_the_generators_health_is_kept_and_the_worse_of_two_rows_stays(
+    tmp_path_factory: pytest.TempPathFactory, build: SimpleNamespace, first: Any, second: Any
+) -> None:
+    """Each figure comes back as it was; of two rows of one second, the greater of each."""
+    database = tmp_path_factory.mktemp("health") / "run.db"
+    with open_writer(database) as writer:
+        for sequence, figures in enumerate((first, second), 1):
+            writer.commit([build.delta(sequence, fleet=[replace(build.fleet(3), **figures)])])
+    with RunReader(database) as reader:
+        (found,) = reader.fleet()
+    assert {name: getattr(found, name) for name in first} == {
+        name: max(first[name], second[name]) for name in first
+    }
+
+
+def test_a_run_of_version_1_tells_no_health(stored_run: Callable[[str], Path]) -> None:
+    """All zeros, by which a verdict knows that nobody looked."""
+    with RunReader(stored_run("run-v1") / "run.db") as reader:
+        rows = list(reader.fleet())
+    assert rows
+    assert all(
+        (row.cpu_allowed, row.fds_limit, row.ports_limit, row.control_n) == (0, 0, 0, 0) for row in rows
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final, get_args
 
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.fleet import lost_workers
-from loadgate.judge.generator import rows_by_worker
+from loadgate.judge.generator import rows_by_worker, steady_rows
+from loadgate.judge.marks import control_latency, cpu_share, loop_lag, marked, marks_of
 from loadgate.judge.results import number
 from loadgate.judge.run import coverage
 from loadgate.measure.delta import FleetRow
@@ -62,22 +63,50 @@ def books(evidence: Evidence) -> dict[str, Any]:
 
 
 def generator(evidence: Evidence) -> dict[str, Any]:
-    """Return the health of the generator over the steady phase; lags in milliseconds, CPU in cores."""
+    """Return the health of the generator over the steady phase; lags in milliseconds, CPU in cores.
+
+    What was achieved is what came due and was sent: neither unsent nor lost with its worker.
+    """
     total = evidence.total(None)
-    arrivals = evidence.books(None, "steady").arrivals
+    books = evidence.books(None, "steady")
+    arrivals, sent = books.arrivals, books.arrivals - books.unsent - books.lost
+    by_worker = rows_by_worker(evidence)
     return {
         "mode": evidence.mode,
         "model": evidence.model,
         "workers_expected": evidence.workers_expected,
         "workers_lost": list(lost_workers(evidence)),
         "offered_per_second": arrivals / evidence.seconds if evidence.seconds else None,
+        "achieved_per_second": sent / evidence.seconds if evidence.seconds else None,
+        "achieved_share": sent / arrivals if arrivals else None,
         "start_lag": _summary(total.histogram(Series.START_LAG)),
         "pool_wait": _summary(total.histogram(Series.POOL_WAIT)),
-        "workers": [_worker(name, rows) for name, rows in rows_by_worker(evidence).items()],
+        "control": _control(steady_rows(evidence)),
+        "marked": {
+            "seconds": len({row.second for row in steady_rows(evidence) if marks_of(row)}),
+            "worker_seconds": sum(bool(marks_of(row)) for row in steady_rows(evidence)),
+            "by": {kind: found.seconds for kind, found in marked(by_worker).items()},
+        },
+        "workers": [_worker(name, rows) for name, rows in by_worker.items()],
     }
 
 
 def _worker(name: str, rows: list[FleetRow]) -> dict[str, Any]:
+    """Return one worker's health; what a run's release did not measure is null."""
+    last, told = rows[-1], rows[-1].cpu_allowed > 0
+    lag = loop_lag(rows, 9900)
+    shares = [cpu_share(row) for row in rows]
+    more = {
+        "cpu_allowed": last.cpu_allowed,
+        "cpu_share_mean": math.fsum(shares) / len(shares),
+        "cpu_share_max": max(shares),
+        "throttled_ms": math.fsum(row.throttled_us for row in rows) / 1000,
+        "descriptors_max": max(row.fds for row in rows),
+        "descriptors_limit": last.fds_limit,
+        "ports_max": max(row.ports for row in rows),
+        "ports_limit": last.ports_limit,
+        "gc_pause_max_ms": max(row.gc_pause_max_us for row in rows) / 1000,
+    }
     return {
         "worker": name,
         "seconds": len(rows),
@@ -85,6 +114,23 @@ def _worker(name: str, rows: list[FleetRow]) -> dict[str, Any]:
         "cpu_max": max(row.cpu for row in rows),
         "rss_max": max(row.rss for row in rows),
         "loop_lag_max_ms": max(row.loop_lag_max_us for row in rows) / 1000,
+        "loop_lag_p99_ms": None if lag is None else lag / 1000,
+        **{key: value if told else None for key, value in more.items()},
+        "control": _control(rows),
+        "marked": {kind: found.seconds for kind, found in marked({name: rows}).items()},
+    }
+
+
+def _control(rows: list[FleetRow]) -> dict[str, Any] | None:
+    """Return what the control requests took in milliseconds; null where none was made."""
+    n = sum(row.control_n for row in rows)
+    if not n:
+        return None
+    return {
+        "n": n,
+        "failures": sum(row.control_failures for row in rows),
+        "p50_ms": _ms(control_latency(rows, 5000)),
+        "p99_ms": _ms(control_latency(rows, 9900)),
     }
 
 

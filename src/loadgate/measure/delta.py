@@ -7,8 +7,10 @@ before it is believed: any process that reaches the master's port can send anyth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from operator import itemgetter
 from typing import Any
 
 from loadgate.errors import MeasureError
@@ -16,8 +18,8 @@ from loadgate.measure import checks, wire
 from loadgate.measure.packed import PackedWindows
 from loadgate.measure.window import Window
 
-VERSION = 2
-"""The form of a delta; 2 tells each second's p99, the clock and what is unacknowledged in its fleet rows."""
+VERSION = 3
+"""The form of a delta; 3 tells what its worker may use and used of it, and the control, in its fleet rows."""
 MOST_SAMPLES = 3
 """Samples that are kept of one kind of failure."""
 MOST_FAILURES = 1000
@@ -66,6 +68,13 @@ class FleetRow:
     were none. `clock_offset_us` is the master's clock less the worker's as last estimated (it may be
     negative), good to `clock_error_us`; 0 when it was never estimated. `unacknowledged` deltas were sent
     and not yet acknowledged.
+
+    `cpu_allowed` is what the process may use, in cores; 0 in rows of a release that did not measure what
+    follows. `throttled_us` is how long its control group was held back for its quota, over all CPUs. `fds`
+    are open descriptors of `fds_limit`; `ports` the local ports that lead to the target, of the
+    `ports_limit` that the system gives out. `gc_pause_max_us` is the longest garbage collection.
+    `control_n` exchanges with the null server ended, the `control_failures` among them without an
+    acceptable answer; the percentiles are of the others, 0 without any.
     """
 
     second: int
@@ -84,6 +93,17 @@ class FleetRow:
     clock_offset_us: float = 0.0
     clock_error_us: float = 0.0
     unacknowledged: int = 0
+    cpu_allowed: float = 0.0
+    throttled_us: float = 0.0
+    fds: int = 0
+    fds_limit: int = 0
+    ports: int = 0
+    ports_limit: int = 0
+    gc_pause_max_us: float = 0.0
+    control_n: int = 0
+    control_failures: int = 0
+    control_p50_us: float = 0.0
+    control_p99_us: float = 0.0
 
 
 class Delta:
@@ -183,8 +203,15 @@ class Delta:
 _DELTA_ENTRIES = {"version", "run", "worker", "incarnation", "sequence", "windows", "failures", "fleet"}
 _FAILURE_FIELDS = [one.name for one in fields(Failure)]
 _ROW_FIELDS = [one.name for one in fields(FleetRow)]
-_ROW_WHOLE = {"second", "offered", "started", "finished", "in_flight", "users", "rss", "unacknowledged"}
+_ROW_WHOLE = {one.name for one in fields(FleetRow) if one.type == "int"}
 _ROW_SIGNED = {"clock_offset_us"}
+_ROW_TYPES = tuple({"int": int, "float": float, "str": str}[str(one.type)] for one in fields(FleetRow))
+_row_wholes = itemgetter(
+    *(at for at, name in enumerate(_ROW_FIELDS) if name in _ROW_WHOLE and name != "second")
+)
+_row_reals = itemgetter(
+    *(at for at, one in enumerate(fields(FleetRow)) if one.type == "float" and one.name not in _ROW_SIGNED)
+)
 
 
 def _failure_to_wire(failure: Failure) -> list[Any]:
@@ -231,7 +258,27 @@ def _row_to_wire(row: FleetRow) -> list[Any]:
     return out
 
 
+def _is_sound(row: FleetRow, wholes: tuple[int, ...], reals: tuple[float, ...]) -> bool:
+    """Say whether a row of the right types passes every check; False says nothing yet."""
+    return (
+        min(wholes) >= 0
+        and max(wholes) <= checks.LARGEST_INT
+        and abs(row.second) <= checks.LARGEST_INT
+        # A sum that is finite has neither a NaN nor an infinite number in it.
+        and math.isfinite(sum(reals))
+        and min(reals) >= 0
+        and math.isfinite(row.clock_offset_us)
+        and 0 < len(row.worker) <= checks.LONGEST_TEXT
+    )
+
+
 def _row_from_wire(obj: object) -> FleetRow:
+    # Almost always it is as `_row_to_wire` makes it, which is told in bulk; one by one its values tell
+    # which of them is not.
+    if isinstance(obj, (list, tuple)) and tuple(map(type, obj)) == _ROW_TYPES:
+        row = FleetRow(*obj)
+        if _is_sound(row, _row_wholes(obj), _row_reals(obj)):
+            return row
     values = checks.row(obj, _ROW_FIELDS, "a fleet row")
     checked: dict[str, Any] = {}
     for name, value in values.items():

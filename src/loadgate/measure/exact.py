@@ -37,6 +37,8 @@ def check_exact(exact: Int64s, indices: Ints, counts: Ints, lengths: Int64s) -> 
     ends = lengths.cumsum()
     starts = ends - lengths
     sound = np.add.reduceat(counts, starts, dtype=np.int64) == exact[:, 0]
+    if sound.all() and _are_usual(exact, indices, starts, ends):
+        return
     sound &= _in_counters(exact, indices[starts], indices[ends - 1], counts[ends - 1])
     sound &= _sums_fit(exact)
     if sound.all():
@@ -45,6 +47,26 @@ def check_exact(exact: Int64s, indices: Ints, counts: Ints, lengths: Int64s) -> 
     start, end = int(starts[at]), int(ends[at])
     part = Part(indices[start:end], counts[start:end].astype(np.int64))
     _refuse(Exact._make(exact[at].tolist()), part)
+
+
+def _are_usual(exact: Int64s, indices: Ints, starts: Int64s, ends: Int64s) -> bool:
+    """Say whether all rows are sound and have no overflow and small sums, in as few calls as it takes.
+
+    A report has a dozen histograms and a master a thousand reports a second, so that calls are what counts.
+    False says nothing yet.
+    """
+    most_values, _, longest, highest_part, _, most_over = exact.max(axis=0).tolist()
+    if most_over > 0 or highest_part > 0 or longest > HIGHEST_US or most_values * longest >= _SAFE_PRODUCT:
+        return False
+    if int(exact.min()) < 0:
+        return False
+    edges = indices[np.array((starts, ends - 1))]
+    extremes = exact.T[1:3]
+    if (LOWEST_EQUIVALENT[edges] > extremes).any() or (HIGHEST_EQUIVALENT[edges] < extremes).any():
+        return False
+    bounds = extremes * exact[:, 0]
+    total_us = exact[:, 4]
+    return not ((bounds[0] > total_us).any() or (bounds[1] < total_us).any())
 
 
 def _in_counters(exact: Int64s, first: Ints, last: Ints, last_counts: Ints) -> Bools:

@@ -116,9 +116,10 @@ def _arrays(wire: Mapping[str, Any]) -> tuple[Int64s, Ints, Ints, Int64s]:
     exact = numbers.reshape(-1, len(Exact._fields))
     if not lengths.size:
         return lengths, indices, counts, exact
-    if int(counts.min(initial=1)) < 1 or int(counts.max(initial=1)) > LARGEST_COUNT:
+    # Counts and lengths are unsigned, so that 0 is the only one that is too small.
+    if not counts.all() or (width == _WIDTHS[-1] and int(counts.max(initial=1)) > LARGEST_COUNT):
         raise MeasureError(f"a delta has a count that is not in 1..{LARGEST_COUNT}")
-    if int(lengths.min()) < 1 or int(indices.max()) > TOP_INDEX:
+    if not lengths.all() or int(indices.max()) > TOP_INDEX:
         raise MeasureError("a delta has a histogram without counters, or a counter over the range")
     increases = indices[1:] > indices[:-1]
     increases[lengths.cumsum()[:-1] - 1] = True
@@ -159,8 +160,10 @@ def _check_counts(counts: Mapping[str, Any]) -> None:
     """Raise MeasureError unless all are whole numbers of 0..LARGEST_INT."""
     # Almost always they are, which is told in bulk; one by one they tell which of them is not.
     values = counts.values()
+    if not values:
+        return
     sound = _INT.issuperset(map(type, values))
-    if not sound or min(values, default=0) < 0 or max(values, default=0) > checks.LARGEST_INT:
+    if not sound or min(values) < 0 or max(values) > checks.LARGEST_INT:
         for name, n in counts.items():
             checks.whole(n, name)
 

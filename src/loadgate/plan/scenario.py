@@ -155,6 +155,12 @@ class Generator(PlanModel):
     on_worker_loss: str = Field(
         default="invalid", description="what the loss of a worker does to the verdict"
     )
+    preflight: Literal["refuse", "warn", "off"] = Field(
+        default="refuse", description="what a plan over 70% of what its workers can carry leads to"
+    )
+    control: StrictBool = Field(
+        default=True, description="measure the generator by requests to a server that does nothing"
+    )
 
     @field_validator("on_worker_loss")
     @classmethod
@@ -176,6 +182,9 @@ class VerdictPolicy(PlanModel):
     )
     leave_out: tuple[str, ...] = Field(default=(), description="rows that this scenario does not judge")
     cpu_of: Literal["core", "machine"] = Field(default="core", description="what 100% CPU means")
+    stop_when_certain: StrictBool = Field(
+        default=False, description="end the load as soon as every row is decided"
+    )
 
 
 def _default_kind(data: dict[str, Any]) -> str | None:

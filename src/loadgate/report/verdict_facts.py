@@ -166,6 +166,13 @@ def generator(content: dict[str, Any]) -> str:
         parts.append(f"loop lag max {milliseconds(max(worker['loop_lag_max_ms'] for worker in workers))}")
     else:
         parts.append("no worker reported")
+    # A verdict of an older release has neither of the two.
+    if control := row.get("control"):
+        failed = f", {control['failures']} of {control['n']} unanswered" if control["failures"] else ""
+        parts.append(f"control p99 {milliseconds(control['p99_ms'])}{failed}")
+    if row.get("marked", {}).get("seconds"):
+        marked = row["marked"]
+        parts.append(f"{marked['seconds']} s marked ({', '.join(clean(kind) for kind in marked['by'])})")
     covered = content["coverage"]
     parts.append(f"coverage {format_share(covered['share'])} of {covered['seconds']} s")
     return "; ".join(parts)

@@ -23,6 +23,8 @@ from loadgate.store.window_table import WindowTable
 _FLEET_MERGED = (
     "offered", "started", "finished", "in_flight", "users", "cpu", "rss",
     "start_lag_p99_us", "loop_lag_p99_us", "loop_lag_max_us", "p99_us", "clock_error_us", "unacknowledged",
+    "cpu_allowed", "throttled_us", "fds", "fds_limit", "ports", "ports_limit", "gc_pause_max_us",
+    "control_n", "control_failures", "control_p50_us", "control_p99_us",
 )  # fmt: skip
 # An offset may have either sign, so of several the one that was committed last stands, unless it was not
 # estimated (0).

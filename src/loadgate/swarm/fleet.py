@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from loadgate.measure.delta import FleetRow
 from loadgate.measure.histogram import merged
 from loadgate.measure.window import Series, Window
+from loadgate.swarm.control import Control, ControlReading
+from loadgate.swarm.vitals import Vitals
 from loadgate.traffic.pacer import Pacer
 
 if TYPE_CHECKING:
@@ -55,14 +55,21 @@ class LoopLag:
 
 
 class FleetMeter:
-    """Make this worker's fleet rows."""
+    """Make this worker's fleet rows.
 
-    def __init__(self, worker: str) -> None:
+    `target_port` is that of the target, for the local ports towards it (None: not counted). `control` is
+    started here, and closed with the meter.
+    """
+
+    def __init__(
+        self, worker: str, *, target_port: int | None = None, control: Control | None = None
+    ) -> None:
         self._worker = worker
         self._lag = LoopLag()
-        self._process = psutil.Process()
-        self._cpu = time.process_time()
-        self._at = time.monotonic()
+        self._vitals = Vitals(target_port, time.monotonic())
+        self._control = control
+        if control is not None:
+            control.start()
         self._second = -1
 
     @property
@@ -94,8 +101,9 @@ class FleetMeter:
         if second <= self._second:
             return []
         self._second = second
-        cpu, at = time.process_time(), time.monotonic()
         lags = self._lag.take()
+        vitals = self._vitals.read(time.monotonic(), engine.pool.users)
+        control = self._control.take() if self._control is not None else ControlReading()
         row = FleetRow(
             second=second,
             worker=self._worker,
@@ -104,8 +112,8 @@ class FleetMeter:
             finished=sum(r.counters.finished for r in recorders),
             in_flight=engine.pool.busy,
             users=engine.pool.users,
-            cpu=(cpu - self._cpu) / max(at - self._at, 1e-9),
-            rss=self._process.memory_info().rss,
+            cpu=vitals.cpu,
+            rss=vitals.rss,
             start_lag_p99_us=max(r.start_lag.percentile(9900) or 0.0 for r in recorders),
             loop_lag_p99_us=lags[int(len(lags) * 0.99)] * 1e6 if lags else 0.0,
             loop_lag_max_us=lags[-1] * 1e6 if lags else 0.0,
@@ -113,13 +121,26 @@ class FleetMeter:
             clock_offset_us=clock_offset * 1e6,
             clock_error_us=clock_error * 1e6 if math.isfinite(clock_error) else 0.0,
             unacknowledged=unacknowledged,
+            cpu_allowed=vitals.cpu_allowed,
+            throttled_us=vitals.throttled_us,
+            fds=vitals.fds,
+            fds_limit=vitals.fds_limit,
+            ports=vitals.ports,
+            ports_limit=vitals.ports_limit,
+            gc_pause_max_us=vitals.gc_pause_max_us,
+            control_n=control.n,
+            control_failures=control.failures,
+            control_p50_us=control.p50_us,
+            control_p99_us=control.p99_us,
         )
-        self._cpu, self._at = cpu, at
         return [row]
 
     def close(self) -> None:
-        """Stop measuring."""
+        """Stop measuring; again is fine."""
         self._lag.close()
+        self._vitals.close()
+        if self._control is not None:
+            self._control.close()
 
 
 def p99_of(windows: Iterable[Window]) -> float:

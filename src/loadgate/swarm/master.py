@@ -26,7 +26,7 @@ from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
 from loadgate.swarm import messages, patches
-from loadgate.swarm.fingerprint import expect
+from loadgate.swarm.fingerprint import Fingerprint, expect
 from loadgate.swarm.fleet import alive
 from loadgate.swarm.keeper import Keeper, Key
 from loadgate.swarm.muster import GONE_AFTER, GONE_AFTER_HERE, Muster, Orders
@@ -56,10 +56,16 @@ _log = logging.getLogger("loadgate.swarm")
 class Master:
     """Keep one run, from Locust's test_start to its end; or take up one that another master kept.
 
-    `folder` is where the locustfile lies.
+    `folder` is where the locustfile lies, `fingerprint` what the traffic is made of.
     """
 
-    def __init__(self, environment: Any, plan: Plan | None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        environment: Any,
+        plan: Plan | None,
+        folder: Path | None = None,
+        fingerprint: Fingerprint | None = None,
+    ) -> None:
         self.environment = environment
         self.plan = plan
         self.folder = folder_of(plan)
@@ -68,8 +74,10 @@ class Master:
         self.fault: str = ""
         self._fault_hint = ""
         self._base = folder
+        self._fingerprint = fingerprint
         self._past: Past | None = past_of(self.folder)
         self._wall = 0.0
+        self._is_decided = False
         self._finalised = False
         self._closed = Event()
         self._muster = self._make_muster()
@@ -140,6 +148,7 @@ class Master:
             flushed=False,
             workers_expected=workers,
             versions=versions(),
+            fingerprint=self._fingerprint.to_wire() if self._fingerprint is not None else None,
             machine=this_machine(),
             pid=os.getpid(),
         )
@@ -150,9 +159,10 @@ class Master:
         self._wall = past.wall
         self._muster.anchor = past.anchor_on(messages.boot_id(), now, time.time())
         self._keeper.values(anchor=self._anchor_value(), pid=os.getpid())
+        self._muster.roster.reserve(past.workers.values())
         for client in clients:
             self._take_back(past, client)
-        self._muster.resume(now, past.last_second)
+        self._muster.resume(now, past.last_second, written=past.written, offered=past.offered)
         self._event("resumed", measured_until=past.last_second + 1, workers=len(clients))
         self._keep_names()
 
@@ -287,6 +297,14 @@ class Master:
         if self.ended is None:
             self.ended = "interrupted"
 
+    def decided(self) -> None:
+        """End the run before its time: every row of it is decided, as the control room found."""
+        if self.ended is not None or self._muster.anchor is None:
+            return
+        self.ended, self._is_decided = "stopped", True
+        self._keeper.values(decided_at=self._run_time())
+        gevent.spawn(self._end)
+
     def _conduct(self) -> None:
         pruned = time.monotonic()
         gone_since: float | None = None
@@ -377,7 +395,9 @@ class Master:
         if self._conductor is not None and self._conductor is not gevent.getcurrent():
             self._conductor.kill()
         timeout = self.plan.scenario.http.timeout if self.plan is not None else _UNPLANNED_DRAIN
-        finish = {"timeout": timeout, "drop_waiting": self.ended != "planned"}
+        in_time = self.ended == "planned" or self._is_decided
+        self._muster.finish(time.monotonic())
+        finish = {"timeout": timeout, "drop_waiting": not in_time}
         self._event("draining", ended=self.ended)
         for worker in self._live():
             self._send(messages.FINISH, finish, worker.client)

@@ -24,6 +24,7 @@ from loadgate.plan.timeline import PHASES, Timeline
 from loadgate.swarm import messages
 from loadgate.swarm.beat import Beating, Link
 from loadgate.swarm.clock import ClockSync
+from loadgate.swarm.control import Control
 from loadgate.swarm.feed import Feed, feed_failures
 from loadgate.swarm.fingerprint import resolve
 from loadgate.swarm.fleet import FleetMeter, p99_of
@@ -82,6 +83,7 @@ class Member:
         self._anchor = start.anchor
         self._wall = start.wall or 0.0
         self._meter: FleetMeter | None = None
+        self._control: Control | None = None
         self._reporter: gevent.Greenlet | None = None
         self._postman = gevent.spawn(self._deliver)
         self._heard: set[int] = set()
@@ -105,6 +107,8 @@ class Member:
             listeners=listeners,
         )
         setattr(self.environment, ENGINE_ATTRIBUTE, self.engine)
+        if self.plan is None or self.plan.scenario.generator.control:
+            self._control = Control(self.start.worker)
         if self._beating is not None:
             self._beating.start()
         if self.start.anchor is not None:
@@ -165,6 +169,8 @@ class Member:
         if self._meter is not None:
             self._meter.close()
             gc.unfreeze()
+        if self._control is not None:
+            self._control.close()
         self._send_due()
         if self.is_local and not self.delivered(_LOCAL_ACKS_WITHIN):
             _log.error("%d report(s) were not committed", self._outbox.waiting)
@@ -188,7 +194,9 @@ class Member:
         return self._stopped and self._outbox.empty
 
     def close(self) -> None:
-        """Give up the beat, the clock and the delivery."""
+        """Give up the beat, the clock, the control and the delivery."""
+        if self._control is not None:
+            self._control.close()
         if self._beating is not None:
             self._beating.stop()
         if self.clock is not None:
@@ -250,7 +258,9 @@ class Member:
         # What exists by now lives as long as the run: collections need not look at it again.
         gc.collect()
         gc.freeze()
-        self._meter = FleetMeter(self.start.worker)
+        settings = self.engine.settings
+        port = settings.port if settings is not None else None
+        self._meter = FleetMeter(self.start.worker, target_port=port, control=self._control)
         self._began = True
         self.engine.begin(local)
         self._reporter = gevent.spawn(self._report)
@@ -272,7 +282,9 @@ class Member:
         """Say how this worker is; called in the heartbeat's own thread."""
         turned = self._meter.turned if self._meter is not None else time.monotonic()
         stuck = max(time.monotonic() - turned, 0.0)
-        return messages.Beat(self.start.run, self._heard_all_to, self._began and not self._stopped, stuck)
+        engine = self.engine
+        ready = self._began and engine is not None and not engine.finishing
+        return messages.Beat(self.start.run, self._heard_all_to, ready, stuck)
 
     # -- shipping -------------------------------------------------------------------------------
 

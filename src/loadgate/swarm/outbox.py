@@ -38,6 +38,13 @@ WORST = (
     "p99_us",
     "clock_error_us",
     "unacknowledged",
+    "throttled_us",
+    "fds",
+    "ports",
+    "gc_pause_max_us",
+    "control_failures",
+    "control_p50_us",
+    "control_p99_us",
 )
 """What a fleet row that stands for others has the greatest of; the rest is as it was last."""
 
