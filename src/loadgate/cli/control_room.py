@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
 
+from loadgate.cli.capacity_check import check_capacity
 from loadgate.cli.preflight import check_locustfile
 from loadgate.cli.runs import show_verdict
 from loadgate.errors import GeneratorError, LoadgateError, StoreError
@@ -28,7 +31,8 @@ from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.plan.units import format_duration
 from loadgate.report.follow import Follower
-from loadgate.report.live import open_view
+from loadgate.report.live import PlainView, View, open_view
+from loadgate.report.text import console_for
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.swarm.address import parse_address
@@ -61,7 +65,19 @@ class Request:
     results: str | None = None
     strict: bool = False
     as_json: bool = False
+    plain: bool = False
+    """Show the run as plain lines, on a terminal as well."""
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run that was carried out and judged: its plan, its folder, and its verdict as it was stored."""
+
+    plan: Plan
+    folder: RunFolder
+    content: dict[str, Any]
+    exit_code: int
 
 
 def listen_at(bind: str | None, within: float) -> Listen:
@@ -81,6 +97,18 @@ class Interrupts:
     def count_only(self) -> None:
         """Let a signal end nothing from now on: whoever looks at `count` does."""
         self._counts_only = True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait for the end of the block: what it starts must not be half started."""
+        counts_only, before = self._counts_only, self.count
+        self._counts_only = True
+        try:
+            yield
+        finally:
+            self._counts_only = counts_only
+        if self.count > before and not counts_only:
+            raise KeyboardInterrupt
 
     @contextmanager
     def caught(self) -> Iterator[Interrupts]:
@@ -108,20 +136,27 @@ class ControlRoom:
 
     def run(self) -> int:
         """Run and judge; return the exit code. LoadgateError for everything before the load."""
+        return self.judged().exit_code
+
+    def judged(self) -> Judged:
+        """Run, judge, print and store the verdict; return it all. LoadgateError as `run` has it."""
         with Interrupts().caught() as interrupts:
-            plan = self._plan()
+            plan = self.plan
             check_locustfile(plan)
             reach(plan.scenario.host, plan.scenario.http, os.environ)
+            root = results_root(self.request.results, self.request.scenario)
+            check_capacity(plan, root, time.time(), distributed=self.request.listen is not None)
             # Until here there is nothing to keep; from here on there is a run to end well.
             interrupts.count_only()
-            root = results_root(self.request.results, self.request.scenario)
             folder = create_run(root, plan.scenario.name, datetime.now(UTC))
             folder.plan.write_bytes(plan.to_json())
             self._load(plan, folder, interrupts)
             self._tell_fault(folder)
-            return self._judge(folder)
+            return self._judge(plan, folder)
 
-    def _plan(self) -> Plan:
+    @cached_property
+    def plan(self) -> Plan:
+        """Read the plan that was asked for, once, and tell its warnings; PlanError when it is not usable."""
         overrides = list(self.request.overrides)
         if self.request.workers is not None:
             overrides.append(f"generator.workers={self.request.workers}")
@@ -189,7 +224,7 @@ class ControlRoom:
         planned_end: float,
     ) -> None:
         over_since: float | None = None
-        with closing(Follower(folder, plan)) as follower, open_view(plan, folder) as view:
+        with closing(Follower(folder, plan)) as follower, self._view(plan, folder) as view:
             while not generator.ended():
                 self._pass_on(interrupts, generator, view)
                 view.show(follower.refresh(probes.latest()))
@@ -208,6 +243,16 @@ class ControlRoom:
                 self._pause(generator, interrupts)
             # What the master committed last came after the last look.
             view.show(follower.refresh(probes.latest()))
+
+    @contextmanager
+    def _view(self, plan: Plan, folder: RunFolder) -> Iterator[View]:
+        if not self.request.plain:
+            with open_view(plan, folder) as view:
+                yield view
+            return
+        lines = PlainView(console_for(sys.stderr), plan, folder)
+        yield lines
+        lines.end()
 
     def _pause(self, generator: Generator, interrupts: Interrupts) -> None:
         until = time.monotonic() + _LOOK_EVERY
@@ -238,11 +283,12 @@ class ControlRoom:
         if not interrupts.count:
             click.echo(f"the generator died; it said last:\n{generator.tail()}", err=True)
 
-    def _judge(self, folder: RunFolder) -> int:
+    def _judge(self, plan: Plan, folder: RunFolder) -> Judged:
         verdict = judge(gather(folder), strict=self.request.strict, now=datetime.now(UTC))
         path = write(folder, verdict)
-        show_verdict(verdict.to_dict(), path, as_json=self.request.as_json)
-        return int(verdict.exit_code)
+        content = verdict.to_dict()
+        show_verdict(content, path, as_json=self.request.as_json)
+        return Judged(plan, folder, content, int(verdict.exit_code))
 
     def _tell_fault(self, folder: RunFolder) -> None:
         """Say why the master ended the run; GeneratorError with its exit code when the load never began."""

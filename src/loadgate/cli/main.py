@@ -15,8 +15,13 @@ from loadgate.errors import LoadgateError
 from loadgate.exit_codes import ExitCode
 
 COMMANDS = {
+    "baseline": "loadgate.cli.baseline:baseline",
+    "calibrate": "loadgate.cli.calibrate:calibrate",
+    "compare": "loadgate.cli.compare:compare",
     "demo": "loadgate.cli.demo:demo",
     "explain": "loadgate.cli.plans:explain",
+    "export": "loadgate.cli.report:export",
+    "gate": "loadgate.cli.gate:gate",
     "init": "loadgate.cli.init:init",
     "run": "loadgate.cli.run:run",
     "runs": "loadgate.cli.runs:runs",

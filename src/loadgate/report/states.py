@@ -87,13 +87,13 @@ class States:
                 evidence = self._evidence((slot,), parts.values())
                 for row in self._requests:
                     if row.every == every:
-                        self._note(row, slot, evaluate(_by_whole(row), evidence).verdict)
+                        self._note(row, slot, evaluate(_by_whole(row), evidence, merged=True))
 
-    def _note(self, row: Objective, slot: Interval, verdict: Grade) -> None:
+    def _note(self, row: Objective, slot: Interval, result: ObjectiveResult) -> None:
         """Remember whether a window was past the limit, and whether the breach has lasted long enough."""
         kept = math.ceil(row.for_ / row.every) + 2
         past = self._past.setdefault(row.name, deque(maxlen=kept))
-        past.append((slot, None if verdict is Grade.INVALID else verdict is Grade.FAIL))
+        past.append((slot, None if result.verdict is Grade.INVALID else result.time_in_violation > 0))
         breach = longest_breach([part for part, _ in past], [answer for _, answer in past])
         if breach is not None and breach.seconds >= row.for_ - 1e-6 and row.name not in self._lasting:
             start, end = format_duration(breach.start), format_duration(breach.end)
@@ -126,7 +126,7 @@ class States:
     def _state(self, row: Objective, evidence: Evidence) -> ObjectiveState:
         if row.metric in REQUEST_METRICS:
             patience = GRACE_S
-            result = evaluate(_by_whole(row), evidence)
+            result = evaluate(_by_whole(row), evidence, merged=True)
         else:
             found = find_probe(self._plan.scenario.probes, row)
             patience = GRACE_READINGS * found[0].every if found else 0.0

@@ -10,19 +10,27 @@ from rich.text import Text
 from loadgate.plan.units import format_duration, format_number
 from loadgate.report.text import STYLES, clean, columns, counted, wrapped
 
-HEADINGS: Final = ("RESULT", "OBJECTIVE", "VALUE", "TARGET", "ALERT", "SAMPLES")
-RIGHT: Final = (5,)
+HEADINGS: Final = ("RESULT", "OBJECTIVE", "VALUE", "95% BOUNDS", "TARGET", "ALERT", "SAMPLES")
+RIGHT: Final = (6,)
+BOUNDS: Final = 3
+"""The column that is left out first."""
 INDENT: Final = "    "
 
 
 def table(rows: Sequence[dict[str, Any]], width: int | None, symbols: dict[str, str]) -> Iterator[Text]:
-    """Give the lines of the table; where `width` is too small for it, each row takes two lines."""
+    """Give the lines of the table; where `width` is too small for it, each row takes two lines.
+
+    The bounds of the values are a column where there is room, and where any row has them.
+    """
     marks = [_mark(row, symbols) for row in rows]
     cells = [(mark, *_cells(row)) for mark, row in zip(marks, rows, strict=True)]
     heading, *lines = columns([HEADINGS, *cells], RIGHT)
-    if width is not None and max(len(line) for line in (heading, *lines)) > width:
+    bare = [(*row[:BOUNDS], *row[BOUNDS + 1 :]) for row in (HEADINGS, *cells)]
+    if not any(row["interval"] for row in rows) or _too_wide([heading, *lines], width):
+        heading, *lines = columns(bare, tuple(column - 1 for column in RIGHT))
+    if _too_wide([heading, *lines], width):
         lines = [f"{row[0]}  {row[1]}" for row in cells]
-        stacked = [_limits(*row[2:]) for row in cells]
+        stacked = [_limits(*row[2:]) for row in bare[1:]]
     else:
         yield Text(heading, style="bold")
         stacked = [""] * len(cells)
@@ -32,6 +40,10 @@ def table(rows: Sequence[dict[str, Any]], width: int | None, symbols: dict[str, 
         yield text
         for detail in filter(None, (limits, *_details(row))):
             yield from (Text(part) for part in wrapped(detail, width, INDENT, INDENT + "  "))
+
+
+def _too_wide(lines: Sequence[str], width: int | None) -> bool:
+    return width is not None and max(len(line) for line in lines) > width
 
 
 def title(row: dict[str, Any]) -> str:
@@ -67,7 +79,21 @@ def _mark(row: dict[str, Any], symbols: dict[str, str]) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     optional = " (optional)" if row["optional"] else ""
     samples = str(row["n"])
-    return title(row) + optional, value_text(row), row["target"], row["alert"] or "-", samples
+    return title(row) + optional, value_text(row), bounds(row), row["target"], row["alert"] or "-", samples
+
+
+def bounds(row: dict[str, Any]) -> str:
+    """Write the one-sided 95 % bounds of a value in its unit, with four significant digits; "-" for none."""
+    if not row["interval"]:
+        return "-"
+    low, high = (_rounded(end) for end in row["interval"])
+    unit = row["unit"]
+    return f"{low} .. {high}{' ' if unit.startswith('req') else ''}{unit}"
+
+
+def _rounded(end: float | None) -> str:
+    """Write an end of an interval; the infinite one is null in verdict.json."""
+    return "infinite" if end is None else format_number(float(f"{end:.4g}"))
 
 
 def _limits(value: str, target: str, alert: str, samples: str) -> str:

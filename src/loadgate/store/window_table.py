@@ -16,9 +16,11 @@ from loadgate.store.rows import KEY_COLUMNS, WINDOW_COLUMNS, row_of, window_of
 MOST_ENDPOINTS = 100
 # Windows of the last seconds are what late deltas still change. A window's histograms take up to some
 # forty times the memory of their packed form, so the cache stays under about 100 MB at its very worst,
-# and takes a few MB in a usual run.
+# and takes a few MB in a usual run. What is older than reports are late is read back when one comes: minutes
+# of it took 40 MB of a master whose windows hold the latencies of hundreds of workers.
 _CACHED_WINDOWS = 512
 _CACHED_BYTES = 2 * 2**20
+_CACHED_SECONDS = 20
 
 _SELECT = (
     f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window "
@@ -47,6 +49,8 @@ class WindowTable:
         self._connection = connection
         self._cache: OrderedDict[Key, _Cached] = OrderedDict()
         self._cached_bytes = 0
+        self._newest = 0
+        """The latest second of any window so far."""
         rows = connection.execute("SELECT DISTINCT endpoint FROM window").fetchall()
         self._endpoints = {row[0] for row in rows} - {OVERFLOW_ENDPOINT}
         self.longest: int = connection.execute("SELECT coalesce(max(span), 1) FROM window").fetchone()[0]
@@ -93,6 +97,14 @@ class WindowTable:
     def _remember(self, key: Key, window: Window, size: int) -> None:
         self._cache[key] = _Cached(window, size)
         self._cached_bytes += size
-        while len(self._cache) > _CACHED_WINDOWS or self._cached_bytes > _CACHED_BYTES:
+        self._newest = max(self._newest, window.second)
+        while self._is_too_much():
             _, dropped = self._cache.popitem(last=False)
             self._cached_bytes -= dropped.size
+
+    def _is_too_much(self) -> bool:
+        if len(self._cache) > _CACHED_WINDOWS or self._cached_bytes > _CACHED_BYTES:
+            return True
+        # The first one is the one that was changed longest ago; a late delta's window waits for its turn.
+        oldest = next(iter(self._cache.values()), None)
+        return oldest is not None and oldest.window.second < self._newest - _CACHED_SECONDS

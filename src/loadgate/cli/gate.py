@@ -1,0 +1,244 @@
+"""`loadgate gate`: everything that a CI job needs of a release, in one command and one exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import click
+
+from loadgate.cli.control_room import ControlRoom, Interrupts, Judged, Request
+from loadgate.cli.durations import DURATION
+from loadgate.cli.options import host_option, json_option, results_option, set_option, strict_option
+from loadgate.cli.output import discard
+from loadgate.cli.report import Outputs
+from loadgate.cli.start import Door, Service, refuse_a_stranger, wait_for
+from loadgate.errors import LoadgateError, UsageError
+from loadgate.exit_codes import ExitCode
+from loadgate.plan.problems import PlanError
+from loadgate.plan.units import format_duration
+
+DEFAULT: Final = Path("scenarios") / "gate.toml"
+WAIT: Final = 60.0
+"""Seconds that a service which was started here gets to answer, unless --wait says otherwise."""
+
+
+@click.command()
+@click.argument("scenario", type=click.Path(path_type=Path), required=False)
+@host_option
+@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes; the scenario says by default.")
+@click.option(
+    "--sla", type=click.Path(path_type=Path), help="SLA table to judge by, in place of the scenario's."
+)
+@click.option(
+    "--start",
+    metavar="COMMAND",
+    help="Start the service with this command (no shell), and end it afterwards with all that it started.",
+)
+@click.option(
+    "--wait",
+    "within",
+    type=DURATION,
+    help="How long the target may take to answer [default: 60s with --start, else it must answer at once].",
+)
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the verdict as JUnit XML.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write it as Markdown, for a pull request.")
+@click.option(
+    "--github/--no-github",
+    default=None,
+    help="Annotations, job summary and step outputs of GitHub Actions [default: when it runs there].",
+)
+@set_option
+@results_option
+@strict_option
+@json_option
+def gate(
+    scenario: Path | None,
+    host: str | None,
+    workers: int | None,
+    sla: Path | None,
+    start: str | None,
+    within: float | None,
+    junit: Path | None,
+    markdown: Path | None,
+    github: bool | None,
+    overrides: tuple[str, ...],
+    results: str | None,
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Start the service, wait for it, run SCENARIO, judge, report, and stop the service: one exit code.
+
+    SCENARIO is scenarios/gate.toml of this folder or the nearest above by default.
+
+    The exit code is the verdict: 0 PASS or WARN (10 for WARN with --strict), 20 FAIL, 30 INVALID,
+    31 INCONCLUSIVE, 40 the service did not come up, 130 interrupted. A report that cannot be written
+    turns 0 into 2 and changes nothing else.
+    """
+    request = Request(
+        scenario=scenario if scenario is not None else DEFAULT,
+        host=host,
+        workers=workers,
+        sla=sla,
+        overrides=overrides,
+        results=results,
+        strict=strict,
+        as_json=as_json,
+        plain=True,
+    )
+    outputs = Outputs(
+        scenario=request.scenario.stem,
+        junit=junit,
+        markdown=markdown,
+        github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
+        # Standard output holds JSON and nothing else when it was asked for; GitHub reads both streams.
+        annotate=_to_stderr if as_json else _to_stdout,
+    )
+    return Gate(request, outputs, start, within, find=scenario is None).run()
+
+
+def find_scenario(folder: Path) -> Path:
+    """Find scenarios/gate.toml in a folder or the nearest above; UsageError when there is none."""
+    for parent in (folder, *folder.parents):
+        if (parent / DEFAULT).is_file():
+            return parent / DEFAULT
+    raise UsageError(
+        f"there is no {DEFAULT} here or above", hint="name a scenario, or make one with `loadgate init DIR`"
+    )
+
+
+def _to_stdout(content: bytes) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+    except OSError as error:
+        discard(sys.stdout.fileno())
+        click.echo(f"the annotations cannot be printed: {error.strerror or error}", err=True)
+
+
+def _to_stderr(content: bytes) -> None:
+    click.echo(content, err=True, nl=False)
+
+
+@dataclass
+class Gate:
+    """Carry out one gate: outputs first, so that they are red until a verdict says otherwise."""
+
+    request: Request
+    outputs: Outputs
+    start: str | None
+    within: float | None
+    find: bool
+    """Whether the scenario is still to be found, from the working folder upwards."""
+
+    def run(self) -> int:
+        """Do it all; return the exit code. Errors before the verdict are reported, then raised."""
+        self.outputs.begin()
+        with self._told(), Interrupts().caught() as interrupts:
+            if self.find:
+                self.request = replace(self.request, scenario=find_scenario(Path.cwd()))
+            room = ControlRoom(self.request)
+            door = Door(room.plan.scenario, os.environ)
+            with self._service(door, interrupts) as service:
+                judged = room.judged()
+                # The verdict is there: from here on a signal only hurries the service's end.
+                interrupts.count_only()
+                if service is not None and service.ended():
+                    how = service.ended()
+                    click.echo(f"the service ended before its run did ({how}); {service.tail()}", err=True)
+                code = self._report(judged)
+            if service is not None:
+                service.keep_log(judged.folder.logs)
+        return code
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Write into every output why there is no verdict, where there is none."""
+        try:
+            yield
+        except PlanError as error:
+            lines = [problem.line() for problem in error.problems if problem.is_error]
+            self.outputs.failed(lines or [error.message], "", error.exit_code)
+            raise
+        except LoadgateError as error:
+            self.outputs.failed([error.message], error.hint, error.exit_code)
+            raise
+        except KeyboardInterrupt:
+            self.outputs.failed(
+                ["the gate was interrupted before it had a verdict"], "", ExitCode.INTERRUPTED
+            )
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            self.outputs.failed(["a fault in Loadgate itself"], said, ExitCode.INTERNAL)
+            raise
+
+    @contextmanager
+    def _service(self, door: Door, interrupts: Interrupts) -> Iterator[Service | None]:
+        """Have the target answer: start it where that was asked for, wait, and stop it whatever happens."""
+        if self.start is None:
+            if self.within is not None:
+                self._wait(door, self.within, None)
+            yield None
+            return
+        refuse_a_stranger(door)
+        service: Service | None = None
+        try:
+            with interrupts.held():
+                service = Service(self.start)
+            click.echo(f"service: {service.name} (pid {service.pid}), output in {service.log}", err=True)
+            self._wait(door, WAIT if self.within is None else self.within, service)
+            yield service
+        except KeyboardInterrupt:
+            # Nobody was told to look into it. After a failure the log stays: the message names it.
+            if service is not None:
+                service.keep_log(None)
+            raise
+        finally:
+            try:
+                interrupts.count_only()
+            finally:
+                if service is not None:
+                    self._stop(service, interrupts)
+
+    def _stop(self, service: Service, interrupts: Interrupts) -> None:
+        before = interrupts.count
+        left = service.stop(lambda: interrupts.count > before)
+        if left:
+            click.echo(f"of the service, these processes could not be ended: {left}", err=True)
+
+    def _wait(self, door: Door, within: float, service: Service | None) -> None:
+        click.echo(f"waiting up to {format_duration(within)} for {door.url}", err=True)
+        took = wait_for(door, within, service)
+        click.echo(f"it answered after {format_duration(round(took, 1))}", err=True)
+
+    def _report(self, judged: Judged) -> int:
+        """Write the outputs, and say in one line what came of it all."""
+        code = self.outputs.finish(judged.content, judged.plan, self._command())
+        parts = [f"gate: {judged.content['verdict']}, exit code {code}", f"run {judged.folder.path}"]
+        files = {"junit": self.outputs.junit, "markdown": self.outputs.markdown}
+        parts += [f"{name} {path}" for name, path in files.items() if path is not None]
+        click.echo("; ".join(parts), err=True)
+        return code
+
+    def _command(self) -> str:
+        """Return the command that makes such a run again, once the service runs; --start may hold secrets."""
+        request = self.request
+        words = ["loadgate", "gate", str(request.scenario)]
+        for option, value in (
+            ("--host", request.host),
+            ("--workers", request.workers),
+            ("--sla", request.sla),
+        ):
+            if value is not None:
+                words += [option, str(value)]
+        for override in request.overrides:
+            words += ["--set", override]
+        return shlex.join([*words, "--strict"] if request.strict else words)

@@ -1,0 +1,226 @@
+"""`loadgate export`, and the outputs that a gate leaves: JUnit, Markdown, and what GitHub shows.
+
+All of them are renderings of verdict.json. An output never changes a verdict, but a gate whose report is
+missing must not look green: see `Outputs`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from loadgate.cli.options import results_option
+from loadgate.cli.output import printed
+from loadgate.errors import LoadgateError, StoreError, UsageError
+from loadgate.exit_codes import ExitCode
+from loadgate.judge.verdict import SCHEMA_VERSION, schema
+from loadgate.plan.plan import Plan
+from loadgate.plan.problems import PlanError
+from loadgate.report import github, junit, markdown
+from loadgate.store.folder import RunFolder, find_run, results_root
+
+FORMATS: Final = ("junit", "markdown", "github", "json")
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), required=True, help="What to write the verdict as."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="File to write [default: standard output].")
+@results_option
+def export(run: str, form: str, output: Path | None, results: str | None) -> None:
+    """Write the latest verdict of the stored RUN (a run id, a path, or "latest") in another form.
+
+    The exit code says whether it was written, not what the verdict is.
+    """
+    folder = find_run(results_root(results, None), run)
+    path, content = latest_verdict(folder)
+    written = _rendered(form, path, content, folder)
+    if output is not None:
+        put(output, written)
+        return
+    with printed(path):
+        sys.stdout.buffer.write(written)
+
+
+def _rendered(form: str, path: Path, content: dict[str, Any], folder: RunFolder) -> bytes:
+    if form == "junit":
+        return junit.render(content)
+    if form == "markdown":
+        return markdown.render(content).encode()
+    if form == "json":
+        return path.read_bytes()
+    sla = None
+    with suppress(OSError, PlanError):
+        sla = Plan.from_json(folder.plan.read_bytes()).scenario.sla
+    return _lines(github.annotate(content, github.table_at(sla, repository(os.environ))))
+
+
+def latest_verdict(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
+    """Read the newest verdict of a run; StoreError when there is none, or it is none of this version."""
+    number = 1
+    while folder.verdict_path(number + 1).is_file():
+        number += 1
+    path = folder.verdict_path(number)
+    if not path.is_file():
+        raise StoreError(f"run {folder.id} has no verdict", hint=f"make one: loadgate verdict {folder.id}")
+    hint = f"judge the run again: loadgate verdict {folder.id}"
+    try:
+        content = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}", hint=hint) from error
+    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        raise StoreError(f"{path} is no verdict of version {SCHEMA_VERSION}", hint=hint)
+    missing = [key for key in schema()["required"] if key not in content]
+    if missing:
+        raise StoreError(f"{path} lacks {', '.join(missing)}", hint=hint)
+    return path, content
+
+
+def repository(environ: Mapping[str, str]) -> Path:
+    """Return the root of the checked-out repository: where GitHub says, else the working folder."""
+    return Path(environ.get("GITHUB_WORKSPACE") or Path.cwd())
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, with the folders above it; UsageError when that cannot be done.
+
+    What is no regular file (a pipe, a device) is written as it stands.
+    """
+    try:
+        real = path.resolve()
+        if real.exists() and not real.is_file():
+            real.write_bytes(content)
+            return
+        real.parent.mkdir(parents=True, exist_ok=True)
+        number, draft = tempfile.mkstemp(prefix=f".{real.name}-", dir=real.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
+            # Only its owner may read what mkstemp makes; a report is for everybody, as a new file would be.
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(draft).chmod(0o666 & ~mask)
+            Path(draft).replace(real)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be written: {reason}", hint="choose another file") from error
+
+
+def _append(path: str, text: str) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be written: {reason}") from error
+
+
+def _lines(commands: list[str]) -> bytes:
+    return "".join(f"{command}\n" for command in commands).encode()
+
+
+def code_after(code: int, problems: Sequence[str]) -> int:
+    """Return a gate's exit code when `problems` kept reports from being written: a green one becomes 2."""
+    return int(ExitCode.USAGE) if problems and code == ExitCode.PASS else code
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The reports that a gate leaves, and where.
+
+    `begin` writes each named file as one that says NO VERDICT, before anything else is done: a file of an
+    earlier build cannot be taken for this one's, whatever happens later, and a place that cannot be written
+    is told before any load. `finish` then replaces them. What it cannot write is told and costs a green exit
+    code, since a gate whose report is missing must not look green; any other code says more, and stays.
+    """
+
+    scenario: str
+    junit: Path | None
+    markdown: Path | None
+    github: bool
+    annotate: Callable[[bytes], None]
+    """Where annotations go: a stream that the job's log shows."""
+
+    def begin(self) -> None:
+        """Write the files that say NO VERDICT; UsageError when one cannot be written."""
+        files = [path.resolve() for path in (self.junit, self.markdown) if path is not None]
+        if len(set(files)) < len(files):
+            raise UsageError("--junit and --markdown name the same file", hint="give each its own")
+        self._files_without_verdict("the gate was ended before it had a verdict", [], ExitCode.INTERNAL)
+        for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT"):
+            if self.github and os.environ.get(name):
+                _append(os.environ[name], "")
+
+    def failed(self, messages: list[str], hint: str, exit_code: int) -> None:
+        """Write why there is no verdict; what cannot be written is told on standard error."""
+        more = [*messages[1:], *hint.splitlines()]
+        for problem in self._attempt(
+            lambda: self._files_without_verdict(messages[0], more, exit_code),
+            lambda: self._annotate(github.without_verdict("loadgate gate: no verdict", messages)),
+            lambda: self._summary(markdown.without_verdict(self.scenario, messages[0], more, exit_code)),
+            lambda: self._step_outputs("", exit_code, ""),
+        ):
+            click.echo(f"loadgate: {problem}", err=True)
+
+    def finish(self, content: dict[str, Any], plan: Plan, command: str) -> int:
+        """Write every report of a verdict, tell what could not be written, and return the exit code."""
+        text = markdown.render(content, command)
+        table = github.table_at(plan.scenario.sla, repository(os.environ))
+        problems = self._attempt(
+            lambda: self._put(self.junit, junit.render(content)),
+            lambda: self._put(self.markdown, text.encode()),
+            lambda: self._annotate(github.annotate(content, table)),
+            lambda: self._summary(text),
+        )
+        code = code_after(content["exit_code"], problems)
+        problems += self._attempt(lambda: self._step_outputs(content["verdict"], code, content["run"]))
+        for problem in problems:
+            click.echo(f"loadgate: {problem}", err=True)
+        if problems and content["exit_code"] == ExitCode.PASS:
+            click.echo("loadgate: a gate without its reports is not green", err=True)
+        return code_after(code, problems)
+
+    def _attempt(self, *steps: Callable[[], None]) -> list[str]:
+        """Take every step, whatever becomes of the others; return what went wrong."""
+        problems = []
+        for step in steps:
+            try:
+                step()
+            except LoadgateError as error:
+                problems.append(error.message)
+        return problems
+
+    def _files_without_verdict(self, message: str, more: list[str], exit_code: int) -> None:
+        kind = ExitCode(exit_code).name
+        self._put(self.junit, junit.without_verdict(self.scenario, kind, message, more))
+        self._put(self.markdown, markdown.without_verdict(self.scenario, message, more, exit_code).encode())
+
+    def _put(self, path: Path | None, content: bytes) -> None:
+        if path is not None:
+            put(path, content)
+
+    def _annotate(self, commands: list[str]) -> None:
+        if self.github:
+            self.annotate(_lines(commands))
+
+    def _summary(self, text: str) -> None:
+        if self.github and os.environ.get("GITHUB_STEP_SUMMARY"):
+            _append(os.environ["GITHUB_STEP_SUMMARY"], f"{text}\n")
+
+    def _step_outputs(self, verdict: str, exit_code: int, run: str) -> None:
+        if self.github and os.environ.get("GITHUB_OUTPUT"):
+            _append(os.environ["GITHUB_OUTPUT"], github.step_outputs(verdict, exit_code, run))

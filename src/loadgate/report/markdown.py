@@ -1,0 +1,146 @@
+"""The verdict in Markdown, for a pull request or a job summary: what was decided, why, how to look closer.
+
+It is short (under 60 lines for a usual run), has the same words as the console, and escapes what the plan or
+the target put into it: what a target sent stands in code spans, where no markup, link or mention works.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from loadgate.report.evidence import headline, in_violation, interval, moment, row_title, worst_window
+from loadgate.report.text import clean, counted
+from loadgate.report.verdict_facts import books, failures, generator, steady
+from loadgate.report.verdict_table import value_text
+
+MOST_REASONS: Final = 10
+MOST_ROWS: Final = 60
+"""Rows of the table; with more objectives, those that do not pass come first."""
+LONGEST: Final = 600
+"""Characters of one sentence: GitHub refuses a comment of more than 65,536."""
+
+_HEADINGS: Final = ("Result", "Objective", "Value", "Target", "Alert", "95% interval", "Samples")
+_RULER: Final = (":--", ":--", "--:", ":--", ":--", ":--", "--:")
+_SPECIAL: Final = re.compile(r"[\\`*\[\]<>|~#]|(?<![^\W_])_|_(?![^\W_])")
+_FENCES: Final = re.compile(r"`+")
+
+
+def render(content: dict[str, Any], command: str | None = None) -> str:
+    """Return a verdict in Markdown; `command` is what makes such a run again, where it is known.
+
+    `content` is that of verdict.json.
+    """
+    return "\n".join([*_lines(content, command), ""])
+
+
+def without_verdict(scenario: str, message: str, more: Sequence[str], exit_code: int) -> str:
+    """Return the Markdown of a gate that came to no verdict, and why."""
+    lines = [f"## NO VERDICT: {escaped(scenario)}", "", f"- {escaped(message)}"]
+    lines += [f"  {code(line)}" for line in more]
+    return "\n".join([*lines, "", f"Exit code {exit_code}. Nothing was judged.", ""])
+
+
+def escaped(text: object) -> str:
+    """Return text on one line that Markdown shows as it is: no markup, no link, no mention."""
+    shown = clean(text)
+    if len(shown) > LONGEST:
+        shown = shown[: LONGEST - 1] + "…"
+    shown = shown.replace("&", "&amp;")
+    shown = _SPECIAL.sub(lambda match: f"\\{match[0]}", shown)
+    # A comment between keeps GitHub and GitLab from calling the people of that name.
+    return shown.replace("@", "@<!-- -->").replace("://", ":<!-- -->//")
+
+
+def code(text: object) -> str:
+    """Return text in a code span, whatever backquotes it holds itself."""
+    shown = clean(text)
+    if len(shown) > LONGEST:
+        shown = shown[: LONGEST - 1] + "…"
+    longest = max((len(run) for run in _FENCES.findall(shown)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if not shown.strip("` ") or shown[0] in "` " or shown[-1] in "` " else ""
+    return f"{fence}{pad}{shown or ' '}{pad}{fence}"
+
+
+def _lines(content: dict[str, Any], command: str | None) -> Iterator[str]:
+    verdict, rest = headline(content).split(" ", 1)
+    yield f"## {verdict}: {escaped(rest)}"
+    yield ""
+    started = moment(content["started_at"])
+    about = f"Run {code(content['run'])} on {code(content['host'] or '-')}, started {started}"
+    yield f"{about}, exit code {content['exit_code']}."
+    yield ""
+    yield from _capped([escaped(reason) for reason in content["reasons"]], "reason")
+    yield ""
+    if content["objectives"]:
+        yield from _table(content["objectives"])
+        yield ""
+    yield from _section("Worst windows", [*_worst(content["objectives"])])
+    yield from _section("Findings", [escaped(finding["message"]) for finding in content["findings"]])
+    yield from _section("Load", [*_load(content)])
+    yield from _again(content, command)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Give the table of objectives."""
+    shown = rows
+    if len(rows) > MOST_ROWS:
+        shown = sorted(rows, key=lambda row: row["verdict"] == "PASS")[:MOST_ROWS]
+    for cells in (_HEADINGS, _RULER, *map(_cells, shown)):
+        yield f"| {' | '.join(cells)} |"
+    if len(shown) < len(rows):
+        yield ""
+        yield f"{counted(len(rows) - len(shown), 'more row')} in verdict.json."
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    verdict = row["verdict"]
+    return (
+        verdict if verdict == "PASS" else f"**{verdict}**",
+        escaped(row_title(row)),
+        escaped(value_text(row)),
+        escaped(row["target"]),
+        escaped(row["alert"] or "-"),
+        escaped(interval(row)),
+        str(row["n"]),
+    )
+
+
+def _worst(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Give the worst window of each row that does not pass, or was past its limit for a while."""
+    for row in rows:
+        window, past = worst_window(row), in_violation(row)
+        if window and (row["verdict"] != "PASS" or past):
+            yield escaped(f"{row_title(row)}: {window}{f'; {past}' if past else ''}")
+
+
+def _load(content: dict[str, Any]) -> Iterator[str]:
+    """Give what was offered and what became of it, and how the generator did."""
+    yield f"steady: {escaped(steady(content))}"
+    for line in books(content):
+        yield f"books, {escaped(line)}"
+    for line in failures(content):
+        yield f"failures: {code(line)}"
+    yield f"generator: {escaped(generator(content))}"
+
+
+def _section(title: str, items: Sequence[str]) -> Iterator[str]:
+    if items:
+        yield f"**{title}**"
+        yield ""
+        yield from _capped(items, "line")
+        yield ""
+
+
+def _capped(items: Sequence[str], noun: str) -> Iterator[str]:
+    yield from (f"- {item}" for item in items[:MOST_REASONS])
+    if len(items) > MOST_REASONS:
+        yield f"- and {counted(len(items) - MOST_REASONS, f'more {noun}')} in verdict.json"
+
+
+def _again(content: dict[str, Any], command: str | None) -> Iterator[str]:
+    """Say how to judge the stored run again, and how to make such a run."""
+    judge = f"Judge it again: {code('loadgate verdict ' + content['run'])}"
+    yield f"{judge}. Run it again: {code(command)}." if command else f"{judge}."
