@@ -19,7 +19,7 @@ def slow(make: Any, begins: int = SLOW_FROM) -> list[Any]:
 
 def rows(make: Any) -> list[Any]:
     cpu = make.objective("cpu", "< 50%", alert="> 80%")
-    return [make.objective(statistic="p95", alert="> 200ms"), cpu]
+    return [make.objective(statistic="p95", alert="> 200ms", every=5.0, **{"for": 10.0}), cpu]
 
 
 def told(make: Any, cpu: list[float | None], **changes: Any) -> list[str]:

@@ -9,6 +9,8 @@ import pytest
 from loadgate.judge.fleet import Loss, fleet, losses, lost_workers, seconds_under_loss, stories, tagged
 from loadgate.judge.objectives import evaluate_all
 from loadgate.judge.results import Grade
+from loadgate.judge.run import void_reasons
+from loadgate.plan.scenario import Generator
 from loadgate.store.database import Event, LedgerRow
 
 LOST = Event(20.0, "worker_lost", {"worker": "worker-2"})
@@ -107,3 +109,20 @@ def test_lost_requests_alone_never_pass_a_row(make: Any) -> None:
     windows = make.steady({20: 99}, lost=1)
     (judged,) = evaluate_all(make.evidence(row, windows=windows))
     assert judged.verdict is Grade.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("policy", "unoffered", "void"),
+    [("continue", 30, False), ("continue", 31, True), ("degrade <= 10%", 330, False), ("invalid", 31, True)],
+)
+def test_more_than_a_hundredth_that_nobody_offered_voids_the_run(
+    make: Any, policy: str, unoffered: int, void: bool
+) -> None:
+    """Of 3000 recorded and 30 unoffered arrivals 30.3 may be missing; of 3330 with a tenth allowed, 363."""
+    evidence = make.evidence(ledger=ledger((20, 0, unoffered)), generator=Generator(on_worker_loss=policy))
+    assert any("offered by nobody" in reason for reason in void_reasons(evidence)) is void
+
+
+def test_what_nobody_offered_in_the_warm_up_voids_nothing(make: Any) -> None:
+    """Only the steady phase is judged; it begins at 10 here."""
+    assert void_reasons(make.evidence(ledger=ledger((5, 0, 2000)))) == ()

@@ -89,9 +89,16 @@ def seconds_under_loss(evidence: Evidence) -> frozenset[int]:
     return frozenset(row.second for row in evidence.ledger if row.loss)
 
 
-def offered_by_nobody(evidence: Evidence) -> int:
-    """Count the arrivals of the schedule that no worker was to offer, over the run."""
-    return sum(row.unoffered for row in evidence.ledger)
+def offered_by_nobody(evidence: Evidence, *, steady: bool = False) -> int:
+    """Count the arrivals of the schedule that no worker offered, over the run or in its steady phase.
+
+    A second belongs to the steady phase where it begins in it.
+    """
+    return sum(
+        row.unoffered
+        for row in evidence.ledger
+        if not steady or any(float(row.second) in part for part in evidence.steady)
+    )
 
 
 def tagged(evidence: Evidence, rows: Iterable[ObjectiveResult]) -> tuple[ObjectiveResult, ...]:
@@ -128,12 +135,12 @@ def stories(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
             text = f"a worker on {host} was refused at {at}: {reason}"
             yield "worker_refused", text, {"host": host, "at": event.at}
     if (number := offered_by_nobody(evidence)) > 0:
-        under = len(seconds_under_loss(evidence))
+        seconds = sum(row.unoffered > 0 for row in evidence.ledger)
         text = (
-            f"{number} planned arrivals were offered by nobody, because their share of the schedule was "
-            f"between two workers, or the run had no master; {under} s of the run are marked as under loss"
+            f"{number} planned arrivals were offered by nobody, in {seconds} s in which their share of the "
+            "schedule was between two workers, or the run had no master"
         )
-        yield "unoffered", text, {"arrivals": number, "seconds": under}
+        yield "unoffered", text, {"arrivals": number, "seconds": seconds}
 
 
 def _lost(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -12,11 +12,14 @@ import math
 from dataclasses import replace
 from typing import Literal
 
+from loadgate.judge.confidence import Shown, edges, mean_shown, percentile_shown
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
+from loadgate.judge.samples import Latencies, Slot
 from loadgate.judge.slots import slots
-from loadgate.measure.histogram import rank_of
+from loadgate.measure.histogram import RANKS_PER_WHOLE, Histogram, rank_of
+from loadgate.measure.layout import HIGHEST_EQUIVALENT
 from loadgate.measure.window import Window
 from loadgate.plan.sla import Limit, Objective
 
@@ -25,52 +28,94 @@ BY_HISTOGRAM = "histogram, 3 significant digits"
 EXACT_VALUE = "exact value"
 
 
-def latency(objective: Objective, evidence: Evidence) -> ObjectiveResult:
-    """Judge a latency row over the steady phase and its windows; the endpoint must have been seen."""
+def latency(objective: Objective, evidence: Evidence, merged: bool = False) -> ObjectiveResult:
+    """Judge a latency row over the steady phase and its windows; the endpoint must have been seen.
+
+    A percentile and a mean have intervals. A maximum is what was seen: whatever number of requests says
+    nothing of the next one, so its value is judged as it is.
+    """
     total = evidence.total(objective.endpoint)
     whole = measure(objective, total)
     if whole.value is None:
         which = "ok " if objective.latency_on != "all" else ""
         return invalid(objective, f"no {which}request of the steady phase has a latency: nothing can be said")
+    found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
     cut = slots(evidence.steady, objective.every)
-    parts = [measure(objective, window) for window in evidence.by_slot(cut, objective.endpoint)]
-    method = EXACT_VALUE if objective.rank is None else EXACT if whole.exact else BY_HISTOGRAM
-    result = decide(objective, whole, cut, parts, method=method, notes=_notes(objective, evidence, total))
-    _, infinite = total.response(objective.latency_on, clock_of(objective))
-    result = replace(result, bad=infinite)
-    if whole.value is not None and whole.exact and objective.target.met(whole.value) != whole.holds:
+    result = decide(
+        objective,
+        whole,
+        cut,
+        [_measure(objective, slot) for slot in found.by_slot(cut, thresholds(objective))],
+        shown=_shown(objective, found, evidence.seconds, merged),
+        method=EXACT_VALUE if objective.rank is None else EXACT if whole.exact else BY_HISTOGRAM,
+        notes=_notes(objective, evidence, total),
+    )
+    if whole.exact and objective.target.met(whole.value) != whole.holds:
         note = "the value shown is the upper edge of its histogram counter; the limit was compared exactly"
         result = replace(result, notes=(*result.notes, note))
     return result
 
 
+def _shown(objective: Objective, found: Latencies, seconds: float, merged: bool) -> Shown | None:
+    """Return what the interval of a percentile or a mean shows; None for a maximum, which has none."""
+    if objective.rank is not None:
+        return percentile_shown(objective, found, objective.rank, seconds, merged=merged)
+    return None if objective.statistic == "max" or merged else mean_shown(objective, found, seconds)
+
+
 def measure(objective: Objective, window: Window) -> Measured:
     """Evaluate a latency row over one window (a second, a slot or the whole phase)."""
     histogram, infinite = window.response(objective.latency_on, clock_of(objective))
-    n = histogram.total + infinite
+    slot = Slot(histogram, infinite)
+    for threshold_us in thresholds(objective):
+        over = window.response_over(threshold_us, objective.latency_on, clock_of(objective))
+        if over is not None:
+            slot.over[threshold_us] = over - infinite
+    return _measure(objective, slot)
+
+
+def thresholds(objective: Objective) -> tuple[int, ...]:
+    """Return the thresholds (µs) over which a percentile's limits count; none for a maximum or a mean."""
+    limits = [limit for limit in (objective.target, objective.alert) if limit is not None]
+    return tuple(edge for limit in limits for edge in edges(limit)) if objective.rank is not None else ()
+
+
+def _measure(objective: Objective, slot: Slot) -> Measured:
+    """Evaluate a latency row over some time."""
+    n = slot.histogram.total + slot.infinite
     if n == 0:
         return NOTHING
-    rank = objective.rank
-    if rank is not None:
-        found = histogram.percentile(rank, infinite)
-        value = None if found is None else found / 1e6
-    elif infinite:
-        value = math.inf
-    else:
-        micros = histogram.maximum if objective.statistic == "max" else histogram.mean
-        value = None if micros is None else micros / 1e6
-    by_value = measured(objective, value, n)
-    if rank is None:
-        return by_value
+    if objective.rank is not None:
+        return _percentile(objective, objective.rank, slot)
+    if slot.infinite:
+        return measured(objective, math.inf, n)
+    micros = slot.histogram.maximum if objective.statistic == "max" else slot.histogram.mean
+    return measured(objective, None if micros is None else micros / 1e6, n)
+
+
+def _percentile(objective: Objective, rank: int, slot: Slot) -> Measured:
+    """Compare a percentile with its limits by counting, where the values over them were counted."""
+    n = slot.histogram.total + slot.infinite
+    found = slot.histogram.percentile(rank, slot.infinite)
+    by_value = measured(objective, None if found is None else found / 1e6, n)
     allowed = n - rank_of(rank, n)
-    holds = _met_exactly(objective.target, objective, window, allowed)
-    if holds is None:
-        return by_value
-    past = not holds
-    if objective.alert:
-        counted = _met_exactly(objective.alert, objective, window, allowed)
-        past = by_value.past if counted is None else counted
-    return Measured(value, n, holds, past, exact=True)
+    failing = objective.alert or objective.target
+    holds = _met_exactly(objective.target, slot, allowed)
+    past = None if holds is None else not holds
+    if objective.alert and holds is not None:
+        past = _met_exactly(objective.alert, slot, allowed)
+    bad = _over_limit(failing, slot)
+    if bad is None:
+        bad = _over_by_histogram(slot.histogram, edges(failing)[1]) + slot.infinite
+    return Measured(
+        by_value.value,
+        n,
+        by_value.holds if holds is None else holds,
+        by_value.past if past is None else past,
+        exact=holds is not None,
+        bad=bad,
+        allowed=1 - rank / RANKS_PER_WHOLE,
+    )
 
 
 def clock_of(objective: Objective) -> Literal["response", "service"]:
@@ -78,26 +123,28 @@ def clock_of(objective: Objective) -> Literal["response", "service"]:
     return "service" if objective.metric == "service_time" else "response"
 
 
-def _met_exactly(limit: Limit, objective: Objective, window: Window, allowed: int) -> bool | None:
+def _met_exactly(limit: Limit, slot: Slot, allowed: int) -> bool | None:
     """Compare a percentile with a limit by counting; None where the values over it were not counted.
 
     `allowed` is the number of values that may lie over the limit: n - ceil(p·n).
     """
-    micros = round(limit.value * 1e6, 3)
-    strictly_below = limit.op in ("<", ">=")
-    edge = math.ceil(micros) - 1 if strictly_below else math.floor(micros)
-    over = _over(objective, window, edge)
-    if over is None and strictly_below:
-        over = _over(objective, window, math.floor(micros))
+    over = _over_limit(limit, slot)
     if over is None:
         return None
     within = over <= allowed
     return within != limit.upward
 
 
-def _over(objective: Objective, window: Window, threshold_us: int) -> int | None:
-    """Count the judged latencies over a threshold (µs), the infinite ones too; None where not counted."""
-    return window.response_over(threshold_us, objective.latency_on, clock_of(objective))
+def _over_limit(limit: Limit, slot: Slot) -> int | None:
+    """Count the latencies over a limit, the infinite ones too; None where not counted."""
+    found = next((slot.over[edge] for edge in edges(limit) if edge in slot.over), None)
+    return None if found is None else found + slot.infinite
+
+
+def _over_by_histogram(histogram: Histogram, threshold_us: int) -> int:
+    """Count the values of counters whose highest value is over a threshold."""
+    sparse = histogram.to_sparse()
+    return int(sparse.counts[HIGHEST_EQUIVALENT[sparse.indices] > threshold_us].sum())
 
 
 def _notes(objective: Objective, evidence: Evidence, total: Window) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -9,15 +10,14 @@ from loadgate.judge import latency, rates, readings
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import invalid
-from loadgate.judge.samples import enough
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.plan.sla import LATENCIES, Objective
 from loadgate.plan.units import format_duration
 
-REQUEST_METRICS = {
+REQUEST_METRICS: dict[str, Callable[[Objective, Evidence, bool], ObjectiveResult]] = {
     **dict.fromkeys(LATENCIES, latency.latency),
     "error_rate": rates.error_rate,
-    "throughput": rates.throughput,
+    "throughput": lambda objective, evidence, _: rates.throughput(objective, evidence),
     "cache_hit_rate": rates.cache_hit_rate,
 }
 """The metrics that come from requests; all others come from probes."""
@@ -28,21 +28,25 @@ def evaluate_all(evidence: Evidence) -> tuple[ObjectiveResult, ...]:
     return tuple(evaluate(objective, evidence) for objective in evidence.objectives)
 
 
-def evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
-    """Judge one row of the SLA table over the steady phase."""
-    result = _evaluate(objective, evidence)
+def evaluate(objective: Objective, evidence: Evidence, *, merged: bool = False) -> ObjectiveResult:
+    """Judge one row of the SLA table over the steady phase.
+
+    `merged` says that its windows were merged, so that neighbouring seconds can no longer be told apart, and
+    only the binomial bound stands against chance: for a view of a run that goes on, never for a verdict.
+    """
+    result = _evaluate(objective, evidence, merged)
     optional = any(objective.matches(word) for word in evidence.policy.optional)
-    return replace(enough(result), optional=optional)
+    return replace(result, optional=optional)
 
 
-def _evaluate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+def _evaluate(objective: Objective, evidence: Evidence, merged: bool) -> ObjectiveResult:
     if evidence.seconds <= 0:
         return invalid(objective, "no part of the steady phase was run: run until it has begun")
     evaluate_metric = REQUEST_METRICS.get(objective.metric)
     if evaluate_metric is None:
         return readings.reading(objective, evidence)
     missing = _missing(objective, evidence)
-    return missing if missing is not None else evaluate_metric(objective, evidence)
+    return missing if missing is not None else evaluate_metric(objective, evidence, merged)
 
 
 def _may_lack_some(evidence: Evidence) -> bool:

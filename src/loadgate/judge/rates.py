@@ -2,55 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
-from loadgate.judge.evidence import Books, Evidence
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgate.judge.confidence import share_shown
+from loadgate.judge.evidence import STEADY, Books, Evidence
+from loadgate.judge.intervals import Samples
 from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
-from loadgate.judge.slots import slots
-from loadgate.measure.window import Count, Window
+from loadgate.judge.samples import cells_of, of_shares, summed
+from loadgate.judge.slots import Interval, slots, slots_of
+from loadgate.measure.window import ENDINGS, Count, Window
 from loadgate.plan.sla import Objective
 
 LATE: Final = 0.01
 """The share of ok answers after the end of the phase that is worth a note."""
 
 
-def error_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+Counted = Callable[[Window], tuple[int, int]]
+"""Says of a window how many of its requests are bad, and of how many."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row to judge, its evidence, and whether its windows were merged (`objectives.evaluate`)."""
+
+    objective: Objective
+    evidence: Evidence
+    merged: bool = False
+
+    @cached_property
+    def windows(self) -> tuple[Window, ...]:
+        """Return the row's windows of the steady phase."""
+        return self.evidence.of(self.objective.endpoint)
+
+    @property
+    def total(self) -> Window:
+        """Return the whole steady phase."""
+        return self.evidence.total(self.objective.endpoint)
+
+
+def error_rate(objective: Objective, evidence: Evidence, merged: bool = False) -> ObjectiveResult:
     """Judge (arrivals - ok) / arrivals of the steady phase.
 
     A window is about the requests that ended in it: (ended - ok) / ended. Over the whole phase both are
     the same number, because the books balance. Where they cannot, because a worker died, the arrivals that
     it took along count as errors; only those of a run that itself died, or goes on, were merely in flight.
     """
-    total = evidence.total(objective.endpoint)
-    books = Books.of([total])
-    whole = _errors(objective, total)
-    if evidence.ended != "died" and not evidence.running and books.missing > 0:
-        whole = measured(objective, (books.arrivals - books.ok) / books.arrivals, books.arrivals)
-    result = _by_windows(objective, evidence, lambda window: _errors(objective, window), whole=whole)
-    result = _unless_only_lost(replace(result, bad=max(result.n - books.ok, 0)), evidence, books)
-    return _with_retries(result, books, total.count(Count.RETRIES))
+    case = Case(objective, evidence, merged)
+    in_flight = evidence.ended == "died" or evidence.running
+    missing = 0 if in_flight else max(Books.of([case.total]).missing, 0)
+    result = _unless_only_lost(_with_errors(case, _all, missing), case)
+    return _with_retries(result, case, missing)
 
 
-def _errors(objective: Objective, window: Window) -> Measured:
-    books = Books.of([window])
-    return measured(objective, books.bad / books.settled, books.settled) if books.settled else NOTHING
+def _with_errors(case: Case, counted: Counted, missing: int = 0) -> ObjectiveResult:
+    """Judge the row with `counted` saying what the errors of a window are; `missing` are some more."""
+    failing = case.objective.alert or case.objective.target
+
+    def evaluate(bad: int, n: int) -> Measured:
+        if not n:
+            return NOTHING
+        return replace(measured(case.objective, bad / n, n), bad=bad, allowed=failing.value)
+
+    return _by_windows(case, counted, evaluate, missing=missing)
 
 
-def _unless_only_lost(result: ObjectiveResult, evidence: Evidence, books: Books) -> ObjectiveResult:
+def _all(window: Window) -> tuple[int, int]:
+    """Count every arrival without an ok answer as an error."""
+    bad = sum(window.count(name) for name in ENDINGS if name is not Count.OK)
+    return bad, bad + window.count(Count.OK)
+
+
+def _known(window: Window) -> tuple[int, int]:
+    """Leave out the arrivals whose end the generator cannot tell."""
+    (bad, n), unknown = _all(window), window.count(Count.LOST) + window.count(Count.UNSENT_GENERATOR)
+    return bad - unknown, n - unknown
+
+
+def _all_and_retried(window: Window) -> tuple[int, int]:
+    """Count as errors too, of the ok answers, as many as requests were sent again."""
+    bad, n = _all(window)
+    return min(bad + window.count(Count.RETRIES), n), n
+
+
+def _unless_only_lost(result: ObjectiveResult, case: Case) -> ObjectiveResult:
     """Let a row not fail by what the generator took along: nobody knows how lost requests ended.
 
     The rate lies between that with all of them counted as errors and that without them. Where the two
     decide differently, the row is INCONCLUSIVE.
     """
+    books = Books.of([case.total])
     unknown = books.lost + books.unsent_generator
-    if not unknown or result.verdict not in (Grade.FAIL, Grade.WARN):
+    if not unknown or result.verdict not in (Grade.FAIL, Grade.INCONCLUSIVE, Grade.WARN):
         return result
-    without = _by_windows(
-        result.objective, evidence, lambda window: _errors(result.objective, _known(window))
-    )
+    without = _with_errors(case, _known)
     if SEVERITY.index(without.verdict) <= SEVERITY.index(result.verdict):
         return result
     shown = result.objective.target.spelled(without.value or 0.0)
@@ -61,48 +114,48 @@ def _unless_only_lost(result: ObjectiveResult, evidence: Evidence, books: Books)
     return replace(result, verdict=Grade.INCONCLUSIVE, reason=reason)
 
 
-def _known(window: Window) -> Window:
-    """Return a window without the arrivals whose end the generator cannot tell; it shares the rest."""
-    counts = dict(window.counts)
-    unknown = counts.pop(str(Count.LOST), 0) + counts.pop(str(Count.UNSENT_GENERATOR), 0)
-    counts[str(Count.ARRIVALS)] = counts.get(str(Count.ARRIVALS), 0) - unknown
-    return Window(window.second, window.span, window.endpoint, window.phase, counts)
-
-
-def _with_retries(result: ObjectiveResult, books: Books, retries: int) -> ObjectiveResult:
+def _with_retries(result: ObjectiveResult, case: Case, missing: int) -> ObjectiveResult:
     """Let a row pass only if it also would with every retry counted as an error.
 
     A connection that closes before it answers is stale, or the target dropped the request; the client
     cannot tell, and sends it again.
     """
+    retries = case.total.count(Count.RETRIES)
     if not retries:
         return result
-    target = result.objective.target
-    rate = min(1.0, (books.arrivals - books.ok + retries) / books.arrivals) if books.arrivals else 0.0
+    counted = _with_errors(case, _all_and_retried, missing)
     said = (
         f"{retries} requests were sent again after the target closed a connection without an answer; "
-        f"counted as errors they would make it {target.spelled(rate)}"
+        f"counted as errors they would make it {result.objective.target.spelled(counted.value or 0.0)}"
     )
-    if result.verdict is not Grade.PASS or target.met(rate):
+    if result.verdict is not Grade.PASS or counted.verdict is Grade.PASS:
         return replace(result, notes=(*result.notes, said))
     reason = f"{result.reason}; not shown to hold, since {said}: see whether the target drops requests"
     return replace(result, verdict=Grade.WARN, reason=reason)
 
 
-def cache_hit_rate(objective: Objective, evidence: Evidence) -> ObjectiveResult:
+def cache_hit_rate(objective: Objective, evidence: Evidence, merged: bool = False) -> ObjectiveResult:
     """Judge the answers marked as cached among those to a text that had been sent before."""
-    if not _repeats(evidence.total(objective.endpoint)):
+    case = Case(objective, evidence, merged)
+    if not _repeats(case.total):
         return invalid(
             objective,
             "no ok answer to a repeated text was seen: let the traffic repeat some of its texts, "
             "and see that answers say whether they were cached",
         )
-    return _by_windows(objective, evidence, lambda window: _hit_rate(objective, window), "repeated requests")
+    failing = objective.alert or objective.target
+
+    def evaluate(misses: int, repeats: int) -> Measured:
+        if not repeats:
+            return NOTHING
+        found = measured(objective, (repeats - misses) / repeats, repeats)
+        return replace(found, bad=misses, allowed=1 - failing.value)
+
+    return _by_windows(case, _misses, evaluate, of_good=True)
 
 
-def _hit_rate(objective: Objective, window: Window) -> Measured:
-    repeats = _repeats(window)
-    return measured(objective, window.count(Count.REPEAT_HITS) / repeats, repeats) if repeats else NOTHING
+def _misses(window: Window) -> tuple[int, int]:
+    return window.count(Count.REPEAT_MISSES), _repeats(window)
 
 
 def _repeats(window: Window) -> int:
@@ -121,7 +174,7 @@ def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     answered = min(within, books.ok)
     whole = measured(objective, answered / evidence.seconds, books.settled)
     cut = slots(evidence.steady, objective.every)
-    counts = [evidence.ok_within(slot, objective.endpoint) for slot in cut]
+    counts = _ok_by_slot(evidence, cut, objective.endpoint)
     parts = [measured(objective, count / slot.length, count) for slot, count in zip(cut, counts, strict=True)]
     notes = []
     if books.ok - within > LATE * books.ok:
@@ -131,16 +184,59 @@ def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     return decide(objective, whole, cut, parts, method="ok answers / steady seconds", notes=notes)
 
 
+def _ok_by_slot(evidence: Evidence, cut: Sequence[Interval], endpoint: str | None) -> list[int]:
+    """Return what `Evidence.ok_within` gives for each of the slots, which are in order of time."""
+    counts = [0] * len(cut)
+    starts = [slot.start for slot in cut]
+    for window in evidence.of(endpoint, None):
+        index = bisect_right(starts, window.second) - 1
+        begins = window.phase == STEADY
+        # A steady window counts where it begins, also when its slot begins within its first second.
+        if begins and index + 1 < len(cut) and math.floor(starts[index + 1]) <= window.second:
+            index += 1
+        if index >= 0 and window.second < cut[index].end and (begins or window.end <= cut[index].end):
+            counts[index] += window.count(Count.OK)
+    return counts
+
+
 def _by_windows(
-    objective: Objective,
-    evidence: Evidence,
-    evaluate: Callable[[Window], Measured],
-    unit_of_n: str = "requests",
-    whole: Measured | None = None,
+    case: Case,
+    counted: Counted,
+    evaluate: Callable[[int, int], Measured],
+    *,
+    missing: int = 0,
+    of_good: bool = False,
 ) -> ObjectiveResult:
-    """Judge a row that is a function of one window, whatever its length; `whole` is given for the phase."""
+    """Judge a share of requests: by its windows, by its value over the phase, and by what its samples show.
+
+    `missing` bad ones are in no window.
+    """
+    objective, evidence, windows = case.objective, case.evidence, case.windows
+    found = np.array([counted(window) for window in windows], np.int64).reshape(-1, 2)
     cut = slots(evidence.steady, objective.every)
-    parts = [evaluate(window) for window in evidence.by_slot(cut, objective.endpoint)]
-    if whole is None:
-        whole = evaluate(evidence.total(objective.endpoint))
-    return decide(objective, whole, cut, parts, unit_of_n=unit_of_n, method="exact count")
+    at = slots_of(cut, windows)
+    by_slot = np.stack([summed(at, found[:, index], len(cut)) for index in (0, 1)], axis=1)
+    bad, n = (int(number) + missing for number in found.sum(axis=0))
+    shown = None
+    if n:
+        samples = replace(_samples(case, found, missing, alike=of_good), merged=case.merged)
+        shown = share_shown(objective, samples, evidence.seconds, of_good=of_good)
+    return decide(
+        objective,
+        evaluate(bad, n),
+        cut,
+        [evaluate(int(part[0]), int(part[1])) for part in by_slot],
+        shown=shown,
+        unit_of_n="repeated requests" if of_good else "requests",
+        method="exact count",
+    )
+
+
+def _samples(case: Case, found: NDArray[np.int64], missing: int, *, alike: bool) -> Samples:
+    """Return the samples of the interval, of the bad ones and all requests by window."""
+    cells = cells_of(case.evidence, case.objective.endpoint)
+    at = slots_of(cells, case.windows)
+    bad = summed(at, found[:, 0], len(cells))
+    good = summed(at, found[:, 1], len(cells)) - bad
+    bad[-1] += missing
+    return of_shares(good, bad, alike=alike)

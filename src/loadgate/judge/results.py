@@ -88,10 +88,8 @@ class ObjectiveResult:
     reason: str
     value: float | None = None
     n: int = 0
-    bad: int = 0
-    """How many of the samples are bad whatever the limit is: infinitely slow, or no ok answer."""
     interval: tuple[float, float] | None = None
-    """The confidence interval of `value`; none is estimated, so limits meet the value itself."""
+    """The one-sided 95 % bounds of `value`, lower and upper; None where limits meet the value itself."""
     worst_window: Worst | None = None
     time_in_violation: float = 0.0
     longest_breach: float = 0.0
@@ -123,7 +121,7 @@ class ObjectiveResult:
             "alert": alert.text if alert else None,
             "alert_value": target.shown(alert.value) if alert else None,
             "n": self.n,
-            "interval": [target.shown(end) for end in self.interval] if self.interval else None,
+            "interval": [number(target.shown(end)) for end in self.interval] if self.interval else None,
             "worst_window": self.worst_window.to_dict(target, anchor_wall) if self.worst_window else None,
             "every": row.every,
             "for": row.for_,

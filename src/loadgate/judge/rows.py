@@ -1,7 +1,15 @@
 """From measured values to the verdict of one row: the rule that all metrics share.
 
 A row is FAIL past the alert threshold over the whole phase, or for `for` in its windows; PASS when the
-target holds; WARN in between; INVALID without evidence.
+target holds; WARN in between; INVALID without evidence. Where the value has an interval, all of the interval
+must lie past the threshold, or within the target; one that straddles the threshold is INCONCLUSIVE, one that
+straddles only the target WARN.
+
+Windows are judged by their values: an interval of each would hide what a week of windows shows. But a lasting
+breach must be more than the noise of few requests. With one slow request among ten in each of two windows a
+p95 is past its threshold twice, and over a week that happens by chance alone. So some stretch of it, no
+longer than `for` takes, has to show by the binomial bound that too many of its requests were bad; a lasting
+breach that does not is INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -10,8 +18,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadgate.judge.confidence import Shown
+from loadgate.judge.distributions import fewest_above
 from loadgate.judge.results import Grade, ObjectiveResult, Worst, spelled
 from loadgate.judge.slots import TOLERANCE, Breach, Interval, longest_breach
+from loadgate.plan.samples import DOUBT
 from loadgate.plan.sla import Limit, Objective
 from loadgate.plan.units import format_duration
 
@@ -21,7 +32,9 @@ class Measured:
     """A metric over some time: `value` in SI (None without samples), and how it meets the limits.
 
     `holds` says that the target is met, `past` that the row fails here. `exact` tells a limit that was
-    compared through exact counts from one compared with the value itself.
+    compared through exact counts from one compared with the value itself. `bad` are the requests on the
+    wrong side of the limit that fails the row, of which a share of `allowed` may be; None where the metric is
+    no such share.
     """
 
     value: float | None
@@ -29,6 +42,8 @@ class Measured:
     holds: bool
     past: bool
     exact: bool = False
+    bad: int | None = None
+    allowed: float = 0.0
 
 
 NOTHING = Measured(None, 0, holds=False, past=False)
@@ -69,31 +84,33 @@ def decide(
     cut: Sequence[Interval],
     parts: Sequence[Measured],
     *,
+    shown: Shown | None = None,
     unit_of_n: str = "requests",
     method: str = "",
     notes: Sequence[str] = (),
 ) -> ObjectiveResult:
     """Judge a row by its value over the phase and by its windows (`parts`, one per slot of `cut`).
 
-    `whole` must have samples: a row without any is `invalid`, which only its metric can explain.
+    `shown` is what the interval of the value shows; without it the value itself is compared. `whole` must
+    have samples: a row without any is `invalid`, which only its metric can explain.
     """
     if whole.value is None or whole.n <= 0:
         return invalid(objective, "there is no data", notes=notes)
     past = [part.past if part.value is not None else None for part in parts]
     breach = longest_breach(cut, past)
     lasting = breach is not None and breach.seconds >= objective.for_ - TOLERANCE
-    if whole.past or lasting:
-        grade = Grade.FAIL
-    else:
-        grade = Grade.PASS if whole.holds else Grade.WARN
-    shown = spelled(objective.target, whole.value)
-    head = f"{subject(objective)} is {shown} over {whole.n} {unit_of_n}"
+    sure = not lasting or more_than_noise(objective, cut, parts)
+    known = shown or Shown((whole.value, whole.value), whole.holds, whole.past)
+    grade = _grade(known, lasting=lasting, sure=sure)
+    value = spelled(objective.target, whole.value)
     return ObjectiveResult(
         objective,
         grade,
-        f"{head}: {_why(objective, grade, whole, breach)}",
+        f"{subject(objective)} is {value}{_between(objective, shown)} over {whole.n} {unit_of_n}: "
+        f"{_why(objective, grade, known, breach, sure=sure)}",
         value=whole.value,
         n=whole.n,
+        interval=shown.interval if shown else None,
         worst_window=_worst(objective.target, cut, parts),
         time_in_violation=math.fsum(slot.length for slot, answer in zip(cut, past, strict=True) if answer),
         longest_breach=breach.seconds if breach else 0.0,
@@ -103,21 +120,68 @@ def decide(
     )
 
 
-def _why(objective: Objective, grade: Grade, whole: Measured, breach: Breach | None) -> str:
+def _grade(known: Shown, *, lasting: bool, sure: bool) -> Grade:
+    """Return the grade of a row with samples."""
+    if known.past or (lasting and sure):
+        return Grade.FAIL
+    if known.past is None or lasting:
+        return Grade.INCONCLUSIVE
+    return Grade.PASS if known.target else Grade.WARN
+
+
+def more_than_noise(objective: Objective, cut: Sequence[Interval], parts: Sequence[Measured]) -> bool:
+    """Tell whether some windows on end, just enough for `for`, show a breach by the binomial bound.
+
+    All of them are past the limit by their values too, but for windows without samples, which neither help
+    nor end it. Where the metric is no share of requests, the values alone decide.
+    """
+    if any(part.value is not None and part.bad is None for part in parts):
+        return True
+    return any(_stretch_shows(objective.for_, cut[first:], parts[first:]) for first in range(len(parts)))
+
+
+def _stretch_shows(seconds: float, cut: Sequence[Interval], parts: Sequence[Measured]) -> bool:
+    """Tell it of the shortest stretch of so many seconds that begins with the first of these windows."""
+    lasted, n, bad = 0.0, 0, 0
+    for slot, part in zip(cut, parts, strict=True):
+        if part.value is None and n == 0:
+            return False
+        if part.value is not None and not part.past:
+            return False
+        lasted, n, bad = lasted + slot.length, n + part.n, bad + (part.bad or 0)
+        if part.value is not None and lasted >= seconds - TOLERANCE:
+            return bad >= fewest_above(n, part.allowed, DOUBT)
+    return False
+
+
+def _between(objective: Objective, shown: Shown | None) -> str:
+    """Write the interval of a value, as a part of a sentence."""
+    if shown is None:
+        return ""
+    low, high = (spelled(objective.target, end) for end in shown.interval)
+    return f" (95% bounds {low} and {high})"
+
+
+def _why(objective: Objective, grade: Grade, known: Shown, breach: Breach | None, *, sure: bool) -> str:
     """Say what decided the row."""
-    if whole.past:
+    if known.past:
         return threshold(objective)
-    if grade is Grade.FAIL and breach is not None:
-        return (
+    if breach is not None and (grade is Grade.FAIL or not sure):
+        lasted = (
             f"{threshold(objective)} for {format_duration(breach.seconds)} on end (run time "
             f"{format_duration(breach.start)} to {format_duration(breach.end)}), "
             f"and {format_duration(objective.for_)} are enough to fail"
         )
+        return lasted if sure else f"{lasted}, but its windows have too few requests to tell it from chance"
+    if known.past is None:
+        limit = f"the alert threshold {objective.alert.text}" if objective.alert else objective.target.text
+        return f"on which side of {limit} it is cannot be told: {known.settled_by}"
     if grade is Grade.PASS:
         short = f", past the threshold for {format_duration(breach.seconds)} only" if breach else ""
         return f"the target {objective.target.text} holds{short}"
     alert = objective.alert.text if objective.alert else ""
-    return f"worse than the target {objective.target.text}, not past the alert threshold {alert}"
+    missed = "worse than" if known.target is False else "not shown to meet"
+    return f"{missed} the target {objective.target.text}, not past the alert threshold {alert}"
 
 
 def _worst(target: Limit, cut: Sequence[Interval], parts: Sequence[Measured]) -> Worst | None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgate.judge.evidence import Evidence
-from loadgate.judge.fleet import lost_workers
-from loadgate.judge.generator import generator_faults
+from loadgate.judge.fleet import losses, lost_workers, offered_by_nobody
+from loadgate.judge.generator import generator_faults, load_allowed_to_miss
 from loadgate.judge.results import Grade, ObjectiveResult, worst
 from loadgate.judge.slots import TOLERANCE, Interval, total_length
 from loadgate.plan.units import format_duration, format_share
@@ -87,6 +87,7 @@ def void_reasons(evidence: Evidence) -> tuple[str, ...]:
         *_gaps(evidence),
         *_missing_windows(evidence),
         *_lost_workers(evidence),
+        *_offered_by_nobody(evidence),
         *generator_faults(evidence),
     )
 
@@ -174,6 +175,24 @@ def _lost_workers(evidence: Evidence) -> list[str]:
         f"{len(lost)} of {evidence.workers_expected} workers were lost ({', '.join(lost)}), "
         f'and on_worker_loss is "{evidence.generator.on_worker_loss}": '
         "see the logs of the lost workers and run again"
+    ]
+
+
+def _offered_by_nobody(evidence: Evidence) -> list[str]:
+    """Check that no more than 1 % of the steady arrivals, and what the policy allows, had no worker at all.
+
+    Unlike what a random schedule is expected to hold, this number is known exactly.
+    """
+    missing = offered_by_nobody(evidence, steady=True)
+    due = evidence.books(None, "steady").arrivals + missing
+    allowed = 1 - COVERAGE_NEEDED * (1 - load_allowed_to_miss(evidence))
+    if missing <= allowed * due + TOLERANCE:
+        return []
+    lost = ", ".join(sorted({one.worker for one in losses(evidence)})) or "none was seen to be lost"
+    return [
+        f"{missing} of {due} planned requests of the steady phase were offered by nobody "
+        f"(limit {format_share(round(allowed, 4))}), because workers or the master were gone "
+        f"(workers: {lost}): see their logs and run again"
     ]
 
 

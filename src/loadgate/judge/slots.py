@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Protocol
 
+import numpy as np
+
 TOLERANCE: Final = 1e-6
 """Seconds below which two run times are the same; sums of stage lengths carry rounding."""
 
@@ -75,6 +77,14 @@ def slot_of(cut: Sequence[Interval], item: Timed) -> int:
     belongs to the slot before: its requests were due there or earlier, and none may drop out.
     """
     return max(0, bisect_right(cut, item.second + item.span / 2, key=lambda slot: slot.start) - 1)
+
+
+def slots_of(cut: Sequence[Interval], items: Sequence[Timed]) -> list[int]:
+    """Return the slot of each of many windows, as `slot_of` gives it; there must be a slot."""
+    middles = [item.second + item.span / 2 for item in items]
+    found = np.searchsorted([slot.start for slot in cut], middles, "right") - 1
+    answer: list[int] = np.maximum(found, 0).tolist()
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 from loadgate.plan.problems import Problem, Severity
 from loadgate.plan.samples import (
     READINGS_NEEDED,
+    WINDOWS_NEEDED,
     expected_readings,
     expected_requests,
+    has_interval,
     need_of,
     probe_of,
 )
@@ -56,6 +58,7 @@ def check_evidence(plan: Planned) -> Iterator[Problem]:
         message = "there is no load in a steady phase, so nothing would be judged"
         yield Problem(plan.file, plan.load_key, message, 'give a stage a hold and phase = "steady"')
         return
+    yield from _windows(plan)
     for index, row in plan.rows:
         key = f"objective[{index}]"
         unknown = _unknown_endpoint(plan, key, row)
@@ -75,6 +78,20 @@ def check_evidence(plan: Planned) -> Iterator[Problem]:
             )
             hint = "a breach in its windows cannot last that long; only the whole phase decides"
             yield Problem(plan.file, plan.load_key, message, hint, "warning")
+
+
+def _windows(plan: Planned) -> Iterator[Problem]:
+    """Check that the steady phase is long enough to estimate how much neighbouring seconds are alike."""
+    seconds = plan.timeline.seconds()
+    rows = [row for _, row in plan.rows if has_interval(row)]
+    if seconds >= WINDOWS_NEEDED - 1e-6 or not rows:
+        return
+    message = (
+        f"the steady phase ({format_duration(seconds)}) is too short to estimate its noise, which takes "
+        f"{WINDOWS_NEEDED} windows of 1s: rows of requests are then decided by their worst second"
+    )
+    hint = f"hold it for {WINDOWS_NEEDED}s or more; where seconds are much alike it takes longer"
+    yield Problem(plan.file, plan.load_key, message, hint, "warning")
 
 
 def _unknown_endpoint(plan: Planned, key: str, row: Objective) -> list[Problem]:

@@ -12,7 +12,7 @@ from loadgate.plan.draft import Draft, looks_like_table, read_draft, read_table
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.reading import read_toml
-from loadgate.plan.samples import expected_readings, expected_requests, need_of, probe_of
+from loadgate.plan.samples import WINDOWS_NEEDED, expected_readings, expected_requests, need_of, probe_of
 from loadgate.plan.scenario import Probe, Scenario
 from loadgate.plan.sla import Objective
 from loadgate.plan.timeline import Timeline
@@ -260,9 +260,12 @@ def _needs(row: Objective) -> str:
         return f"No number of samples can show {row.target.text}."
     if need.unit == "readings":
         return f"Needs {need.count} readings, and 95% of those that were due."
-    if row.statistic in ("max", "mean"):
-        return f"Needs at least 1 request; no number of them supports a claim about a {row.statistic}."
-    return f"Needs {need.count} {need.unit}, none of them bad, for a 95% one-sided claim."
+    if row.statistic == "max":
+        return "Needs at least 1 request; no number of them supports a claim about a max."
+    judged = "PASS and FAIL take the one-sided 95% bounds of the value, not the value alone."
+    if row.statistic == "mean":
+        return f"Needs at least 1 request, and {WINDOWS_NEEDED} s for the bounds of a mean. {judged}"
+    return f"Needs {need.count} {need.unit}, none of them bad, for a 95% one-sided claim. {judged}"
 
 
 def _gives(row: Objective, expected: float | None, at_most: bool, enough: bool | None) -> str:

@@ -18,6 +18,8 @@ from loadgate.plan.timeline import Timeline
 
 DOUBT: Final = 0.05
 """One minus the confidence of a claim."""
+WINDOWS_NEEDED: Final = 20
+"""Windows of one second from which the noise of a run is estimated, and so the interval of a row."""
 READINGS_NEEDED: Final = 5
 """Readings of a probe that a row needs, by definition: readings are judged without an interval."""
 
@@ -50,6 +52,14 @@ def need_of(row: Objective) -> Need:
     if row.metric == "throughput":
         return Need(0, "requests")
     return Need(READINGS_NEEDED, "readings")
+
+
+def has_interval(row: Objective) -> bool:
+    """Tell whether a row's value has an interval: shares of requests, percentiles and means have one.
+
+    A maximum is what was seen, a throughput what came, and readings are judged by their number.
+    """
+    return row.metric in ("error_rate", "cache_hit_rate") or (row.is_latency and row.statistic != "max")
 
 
 def expected_requests(
