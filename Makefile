@@ -40,6 +40,11 @@ bench: install ## Measure against the budgets (wants nginx, and an idle machine)
 	$(BIN)/python benchmarks/recording.py
 	$(BIN)/python benchmarks/lateness.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/intervals.py
+	$(BIN)/python benchmarks/regression.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/master.py
 
 clean: ## Remove the environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
