@@ -380,6 +380,15 @@ def test_too_few_samples_for_the_statistic_are_warned_of(write: Write) -> None:
     assert problem.hint.startswith("hold it for 6s")
 
 
+@pytest.mark.parametrize(("hold", "short"), [("19s", True), ("20s", False)])
+def test_a_run_too_short_to_estimate_its_noise_is_warned_of(write: Write, hold: str, short: bool) -> None:
+    """It takes 20 windows of a second."""
+    found = [
+        p.message for p in problems(write(('hold = "10m"', f'hold = "{hold}"'))) if "its noise" in p.message
+    ]
+    assert bool(found) is short
+
+
 def test_a_row_without_its_probe_is_an_error_unless_optional(write: Write) -> None:
     """An objective that can never have data must not wait for the verdict."""
     swap = ('name = "process"\nprocess = "listening"', 'name = "health"\nhttp = "/health"')
@@ -413,7 +422,7 @@ def test_a_scenario_without_a_table_is_warned_of(write: Write) -> None:
 
 def test_a_trace_takes_no_stages_and_is_the_load(write: Write, tmp_path: Path) -> None:
     """Its own arrivals are counted, also per endpoint; stages beside it are an error."""
-    (tmp_path / "a.csv").write_text("".join(f"{n / 1200},emotion\n" for n in range(12_000)))
+    (tmp_path / "a.csv").write_text("".join(f"{n / 1200},emotion\n" for n in range(30_000)))
     swap = ("users = 400", 'users = 400\narrivals = "trace"\ntrace = "a.csv"')
     check(write(swap), "traffic.stages", "a trace has no stages")
     stage = ('[[traffic.stages]]\nrate = "1100/s"\nramp = "30s"\nhold = "10m"\n', "")

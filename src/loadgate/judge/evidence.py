@@ -109,8 +109,6 @@ class Evidence:
     """By worker: deltas that never arrived, so that neither their arrivals nor their ends were counted."""
     ended: str = "planned"
     ended_at: float | None = None
-    decided: bool = False
-    """Whether the run was ended before its planned end because every row was decided."""
     flushed: bool = True
     running: bool = False
     model: str = "open"
@@ -145,8 +143,6 @@ class Evidence:
     @property
     def cut_short(self) -> bool:
         """Tell whether less was run than was planned; a run without a plan may be stopped at any time."""
-        if self.decided and self.ended == "stopped":
-            return False
         as_meant = self.ended == "planned" or (self.ended == "stopped" and not self.has_plan)
         return not as_meant or self.seconds < total_length(self.planned) - 1e-3
 
@@ -247,7 +243,6 @@ def gather(
             gaps=_gaps(reader),
             ended=ended if ended in ENDINGS else "died",
             ended_at=end,
-            decided=reader.value("decided_at", None) is not None,
             flushed=bool(reader.value("flushed", False)),
             running=running and ended is None,
             model=str(reader.value("model", None) or (plan.scenario.traffic.model if plan else "closed")),

@@ -149,10 +149,6 @@ def _reasons(
     early = early_reason(evidence)
     if early:
         reasons.append(early)
-    if evidence.decided and not early:
-        planned = format_duration(sum(part.length for part in evidence.planned))
-        ran = format_duration(round(evidence.seconds, 1))
-        reasons.append(f"ended after {ran} of {planned} steady load, since every row was decided by then")
     ordered = sorted(rows, key=lambda row: (not row.decides, SEVERITY.index(row.verdict)))
     for row in ordered:
         if row.verdict is not Grade.PASS:

@@ -279,6 +279,10 @@ def _row_from_wire(obj: object) -> FleetRow:
         row = FleetRow(*obj)
         if _is_sound(row, _row_wholes(obj), _row_reals(obj)):
             return row
+    return _row_by_value(obj)
+
+
+def _row_by_value(obj: object) -> FleetRow:
     values = checks.row(obj, _ROW_FIELDS, "a fleet row")
     checked: dict[str, Any] = {}
     for name, value in values.items():

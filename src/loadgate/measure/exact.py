@@ -53,7 +53,7 @@ def _are_usual(exact: Int64s, indices: Ints, starts: Int64s, ends: Int64s) -> bo
     """Say whether all rows are sound and have no overflow and small sums, in as few calls as it takes.
 
     A report has a dozen histograms and a master a thousand reports a second, so that calls are what counts.
-    False says nothing yet.
+    That no minimum is over its maximum follows from the last two. False says nothing yet.
     """
     most_values, _, longest, highest_part, _, most_over = exact.max(axis=0).tolist()
     if most_over > 0 or highest_part > 0 or longest > HIGHEST_US or most_values * longest >= _SAFE_PRODUCT:

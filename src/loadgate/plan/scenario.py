@@ -182,9 +182,6 @@ class VerdictPolicy(PlanModel):
     )
     leave_out: tuple[str, ...] = Field(default=(), description="rows that this scenario does not judge")
     cpu_of: Literal["core", "machine"] = Field(default="core", description="what 100% CPU means")
-    stop_when_certain: StrictBool = Field(
-        default=False, description="end the load as soon as every row is decided"
-    )
 
 
 def _default_kind(data: dict[str, Any]) -> str | None:

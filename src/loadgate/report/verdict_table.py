@@ -87,6 +87,8 @@ def bounds(row: dict[str, Any]) -> str:
     if not row["interval"]:
         return "-"
     low, high = (_rounded(end) for end in row["interval"])
+    if row["interval"][1] is None:
+        return f"{low} .. {high}"
     unit = row["unit"]
     return f"{low} .. {high}{' ' if unit.startswith('req') else ''}{unit}"
 

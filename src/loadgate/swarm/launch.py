@@ -62,11 +62,6 @@ class Generator:
         if self.master.poll() is None:
             self.master.send_signal(signal.SIGINT)
 
-    def decided(self) -> None:
-        """Tell the master that every row of the run is decided, so that it may end."""
-        if self.master.poll() is None:
-            self.master.send_signal(signal.SIGUSR1)
-
     def wait(self, timeout: float) -> bool:
         """Wait for every process to end; return whether all did."""
         deadline = time.monotonic() + timeout

@@ -77,7 +77,6 @@ class Master:
         self._fingerprint = fingerprint
         self._past: Past | None = past_of(self.folder)
         self._wall = 0.0
-        self._is_decided = False
         self._finalised = False
         self._closed = Event()
         self._muster = self._make_muster()
@@ -297,14 +296,6 @@ class Master:
         if self.ended is None:
             self.ended = "interrupted"
 
-    def decided(self) -> None:
-        """End the run before its time: every row of it is decided, as the control room found."""
-        if self.ended is not None or self._muster.anchor is None:
-            return
-        self.ended, self._is_decided = "stopped", True
-        self._keeper.values(decided_at=self._run_time())
-        gevent.spawn(self._end)
-
     def _conduct(self) -> None:
         pruned = time.monotonic()
         gone_since: float | None = None
@@ -395,9 +386,8 @@ class Master:
         if self._conductor is not None and self._conductor is not gevent.getcurrent():
             self._conductor.kill()
         timeout = self.plan.scenario.http.timeout if self.plan is not None else _UNPLANNED_DRAIN
-        in_time = self.ended == "planned" or self._is_decided
         self._muster.finish(time.monotonic())
-        finish = {"timeout": timeout, "drop_waiting": not in_time}
+        finish = {"timeout": timeout, "drop_waiting": self.ended != "planned"}
         self._event("draining", ended=self.ended)
         for worker in self._live():
             self._send(messages.FINISH, finish, worker.client)

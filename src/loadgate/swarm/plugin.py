@@ -8,14 +8,12 @@ and the changes of `patches.py`, because `locust --processes` forks afterwards.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gevent
 from locust import events
 from locust.runners import STATE_INIT, STATE_STOPPED, LocalRunner, MasterRunner, WorkerRunner
 
@@ -319,8 +317,6 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             options.json, options.json_file = False, None
     if isinstance(runner, LocalRunner):
         roles.listen(runner)
-    if os.environ.get("LOADGATE_CONTROL_PID") and not isinstance(runner, WorkerRunner):
-        gevent.signal_handler(signal.SIGUSR1, _end_decided, roles)
     patches.end_on_signals(lambda _: _end_gracefully(roles, runner), lambda: os._exit(130))
     environment.events.quitting.add_listener(_end_load)
 
@@ -335,12 +331,6 @@ def _prepare_master(roles: Roles, runner: Any) -> None:
             Waiting(roles.environment, roles.plan, resume=will_resume()).start()
     transport.configure(admit=roles.admit)
     runner.loadgate_roles = roles
-
-
-def _end_decided(roles: Roles) -> None:
-    """End the run because its control room says that every row of it is decided."""
-    if roles.master is not None:
-        roles.master.decided()
 
 
 def _end_gracefully(roles: Roles, runner: Any) -> None:
