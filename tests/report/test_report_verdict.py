@@ -15,7 +15,7 @@ from loadgate.judge.verdict import schema
 from loadgate.report.text import SYMBOLS
 from loadgate.report.verdict import print_verdict, render
 from loadgate.report.verdict_facts import again, steady
-from loadgate.report.verdict_table import value_text
+from loadgate.report.verdict_table import bounds, value_text
 
 STORED = Path("/srv/results/gate-20261122-203512/verdict.json")
 CASES = ("pass", "fail", "invalid", "interrupted")
@@ -104,6 +104,33 @@ def test_a_value_that_would_round_onto_its_limit_is_written_out() -> None:
         "alert_value": None,
     }
     assert value_text(rate) == "999.99999 req/s"
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit", "text"),
+    [
+        ([4.3351, 25.472], "ms", "4.335 .. 25.47ms"),
+        ([19.999, None], "ms", "20 .. infinite"),
+        ([0.0, 0.0109183], "%", "0 .. 0.01092%"),
+        (None, "%", "-"),
+    ],
+)
+def test_bounds_are_rounded_to_what_they_are_worth(
+    interval: list[float | None] | None, unit: str, text: str
+) -> None:
+    """Four significant digits of an interval; null is its infinite end."""
+    assert bounds({"interval": interval, "unit": unit}) == text
+
+
+def test_the_bounds_are_the_first_to_go_where_it_is_narrow(data: Path) -> None:
+    """A log and a wide terminal show them; a narrow one keeps the rest of the table."""
+    content = copy.deepcopy(_content(data, "pass"))
+    content["objectives"][0]["interval"] = [1.25, 1.75]
+    wide, narrow = ([line.plain for line in render(content, STORED, width, SYMBOLS)] for width in (None, 90))
+    assert any("95% BOUNDS" in line for line in wide)
+    assert any("1.25 .. 1.75ms" in line for line in wide)
+    assert not any("BOUNDS" in line for line in narrow)
+    assert any("OBJECTIVE" in line for line in narrow)
 
 
 def test_nearly_all_is_not_all(data: Path) -> None:
