@@ -317,7 +317,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--workers", default="100,300,1000", help="fleet sizes, separated by commas")
     parser.add_argument("--requests", type=int, default=30, help="requests per endpoint, second and worker")
-    parser.add_argument("--warmup", type=int, default=10, help="seconds before measuring")
+    parser.add_argument("--warmup", type=int, default=25, help="seconds before measuring")
     parser.add_argument("--seconds", type=int, default=30, help="length of the measured part of a round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each size")
     parser.add_argument("--spread", type=float, default=1.0, help="seconds over which reports are spread")

@@ -156,13 +156,24 @@ class Evidence:
 
     def books(self, endpoint: str | None = None, phase: str | None = None) -> Books:
         """Return the books of one endpoint (None: all) in one phase (None: all)."""
-        return Books.of(self.of(endpoint, phase))
+        found = self._books.get((endpoint, phase))
+        if found is None:
+            found = self._books[endpoint, phase] = Books.of(self.of(endpoint, phase))
+        return found
 
     def total(self, endpoint: str | None) -> Window:
         """Return all of the steady phase of one endpoint (None: all) as one window."""
         if endpoint not in self._totals:
-            self._totals[endpoint] = windows_merged(self.of(endpoint))
+            if endpoint is None:
+                parts: Iterable[Window] = [self.total(name) for name in self.endpoints if self.of(name)]
+            else:
+                parts = self.of(endpoint)
+            self._totals[endpoint] = windows_merged(parts)
         return self._totals[endpoint]
+
+    @cached_property
+    def _books(self) -> dict[tuple[str | None, str | None], Books]:
+        return {}
 
     @cached_property
     def _totals(self) -> dict[str | None, Window]:
