@@ -14,9 +14,8 @@ from loadgate.cli.calibrate import calibration
 from loadgate.cli.subjects import read_run
 from loadgate.judge.comparison import schema
 from loadgate.judge.effects import Floors
-from loadgate.staging.server import StagingService
 from loadgate.store.baselines import Baselines
-from loadgate.store.folder import RunFolder, list_runs
+from loadgate.store.folder import RunFolder
 
 SPREAD = (0.98, 0.99, 1.0, 1.01, 1.02)
 
@@ -227,27 +226,3 @@ def test_a_calibration_of_this_machine_lets_single_runs_be_compared(told, names,
     told(*words).expect(20, out="load-1.json")
     other = told("compare", names["base2"], names["newer"], "--force", "--json").expect(31).json
     assert (other["facts"]["calibration"], other["awaits_confirmation"]) == (None, [])
-
-
-# ---- interleaved
-
-
-@pytest.mark.system
-@pytest.mark.timeout(600)
-def test_an_interleaved_comparison_finds_what_was_put_in(loadgate, service) -> None:
-    """50 ms more on one endpoint of B: it awaits its rerun, the others do not; the runs are kept apart."""
-    scenario = loadgate.scenario(service.url, rate=200, hold="5s")
-    with StagingService() as slow:
-        slow.add_fault("latency", delay="50ms", endpoint="emotion")
-        words = ("compare", "--interleave", service.url, slow.url, scenario, "--blocks", "2", "--block", "3s")
-        done = loadgate.run(*words, "--warmup", "1s", "--no-rerun", "--json", timeout=500)
-    done.expect(31, err="block 2 of 2, B")
-    content = done.json
-    jsonschema.validate(content, schema())
-    assert {endpoint for endpoint, _ in content["awaits_confirmation"]} == {"emotion"}
-    (p95,) = [row for row in content["rows"] if (row["endpoint"], row["statistic"]) == ("emotion", "p95")]
-    assert 40 < p95["candidate"] - p95["baseline"] < 90
-    (folder,) = (loadgate.folder / "results").glob("compare-short-*")
-    assert len(list_runs(folder)) == 8
-    assert list_runs(loadgate.folder / "results") == []
-    assert json.loads((folder / "comparison.json").read_bytes()) == content

@@ -338,7 +338,8 @@ def test_a_signal_during_the_load_leaves_nothing(loadgate, free_port, number) ->
     running.until_answered()
     running.process.send_signal(number)
     done = running.wait(30).expect(130, out="interrupted", err="gate: INVALID, exit code 130")
-    assert errors_of(loadgate.folder / "j.xml")[0]["type"] == "interrupted"
+    # A busy machine may void the run as well, which is then said too.
+    assert "interrupted" in [error["type"] for error in errors_of(loadgate.folder / "j.xml")]
     assert running.left() == []
     assert not lives(pid_of_service(done.err))
 

@@ -134,13 +134,14 @@ def test_a_worker_whose_event_loop_is_busy_is_not_lost(played) -> None:
     assert list(fleet.offered().values()) == [half, half]
 
 
-def test_what_a_busy_worker_could_not_start_is_counted_as_the_generators_fault(played) -> None:
-    """Every arrival of the schedule is in the books; those of the blocked seconds are not called sent."""
+def test_no_arrival_of_a_busy_workers_share_is_forgotten(played) -> None:
+    """Every arrival of the schedule is in the books; those of the blocked seconds started late, or never.
+
+    Which of the two depends on what its event loop turns to first: its timer, or the leases that came.
+    """
     fleet = played["busy"].result()
     counts = fleet.counts()
     assert counts["arrivals"] == RATE * SECONDS["busy"]
-    # Half of the rate for 6 s falls due meanwhile; the lease lets at most 3 s of it start late.
-    assert counts["unsent_generator"] >= (BUSY - 3 - 1) * RATE // 2
     fleet.assert_books_agree()
 
 

@@ -270,12 +270,13 @@ def test_processes_that_begin_together_agree(home: dict[str, str]) -> None:
 def test_children_get_a_secret_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random secret goes into the environment: 64 hexadecimal digits, another one each time."""
     found = []
+    # Set first, so that the end of the test takes away whatever is there by then.
+    monkeypatch.setenv("LOADGATE_SECRET", "x")
+    monkeypatch.delenv("LOADGATE_SECRET_FILE", raising=False)
     for _ in range(2):
-        monkeypatch.delenv("LOADGATE_SECRET", raising=False)
-        monkeypatch.delenv("LOADGATE_SECRET_FILE", raising=False)
+        del os.environ["LOADGATE_SECRET"]
         fork_secret()
         found.append(os.environ["LOADGATE_SECRET"])
-        monkeypatch.setenv("LOADGATE_SECRET", found[-1])
     assert found[0] != found[1]
     assert [len(bytes.fromhex(one)) for one in found] == [32, 32]
 
