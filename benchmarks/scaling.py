@@ -184,16 +184,16 @@ def _report(found: dict[Load, list[Cost]], options: argparse.Namespace) -> int:
         "medians\n"
     )
     print(
-        f"{'workers':>8}{'rate/s':>9}{'CPU s per million requests: workers':>38}{'master':>9}{'all':>8}"
-        f"{'each round':>14}{'lag p99 ms':>22}{'at 70 % of a core':>20}"
+        f"{'':17}{'CPU seconds per million requests':^48}{'start lag':>11}{'a worker at':>13}\n"
+        f"{'workers':>8}{'rate/s':>9}{'workers':>9}  {'each round':21}{'master':>8}{'all':>8}"
+        f"{'p99 ms':>11}{'70 % of a core':>16}"
     )
     for load, costs in found.items():
         workers, master, every, lag = _medians(costs)
         rounds = " ".join(f"{cost.workers:.1f}" for cost in costs)
-        carried = PLANNED_CPU / workers * 1e6
         print(
-            f"{load.workers:8}{load.rate:9}{workers:38.1f}{master:9.1f}{every:8.1f}{rounds:>24}{lag:12.2f}"
-            f"{carried:17,.0f}/s"
+            f"{load.workers:8}{load.rate:9}{workers:9.1f}  {rounds:21}{master:8.1f}{every:8.1f}"
+            f"{lag:11.2f}{PLANNED_CPU / workers * 1e6:14,.0f}/s"
         )
     return _judge(found)
 
@@ -210,10 +210,11 @@ def _medians(costs: list[Cost]) -> tuple[float, float, float, float]:
 def _judge(found: dict[Load, list[Cost]]) -> int:
     """Say what the second worker adds, round by round, and what sharing a load costs."""
     singles = [load for load in found if load.workers == 1]
-    good = True
+    good, compared = True, False
     for single in singles:
         double = Load(2, 2 * single.rate)
         if double in found:
+            compared = True
             # One does 1/a requests in a CPU second; two on a core each do 2/b.
             pairs = [2 * a.workers / b.workers - 1 for a, b in zip(found[single], found[double], strict=True)]
             added = statistics.median(pairs)
@@ -228,7 +229,9 @@ def _judge(found: dict[Load, list[Cost]]) -> int:
             print(
                 f"{single.rate}/s shared by {shared.workers} cost {ratio:.2f} times as much, master included"
             )
-    return 0 if good else 1
+    if not compared:
+        print("\nnothing to judge: the budget takes a run of one worker, and one of two at twice the rate")
+    return 0 if good and compared else 1
 
 
 def _options() -> argparse.Namespace:

@@ -12,7 +12,7 @@ SLA_WITH_ALERT = """
 [[objective]]
 metric = "error_rate"
 target = "< 1%"
-alert  = "> 5%"
+alert  = "> 2%"
 every  = "30s"
 """
 
