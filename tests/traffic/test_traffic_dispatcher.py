@@ -182,6 +182,25 @@ def test_nothing_starts_after_the_lease_has_run_out() -> None:
     assert missed == [0.25, 0.75, 1.25, 1.75, 2.25, 2.75]
 
 
+def test_nothing_starts_three_seconds_after_its_second_began() -> None:
+    """Woken at 5.0 with a lease until 8.0, it starts what is due from 3.0 on, late; the rest is missed.
+
+    The lease alone would let a process that stood still put all that it missed on the target at once.
+    """
+    missed: list[float] = []
+    dispatcher, pool, _ = make(2.0, 9.0, grants=granted(*range(8)), missed=missed)
+    dispatcher.offer_due(ANCHOR + 5.0)
+    assert missed == [0.25, 0.75, 1.25, 1.75, 2.25, 2.75]
+    assert [due for due, _ in pool.offered] == [3.25, 3.75, 4.25, 4.75]
+
+
+def test_a_process_that_makes_the_load_alone_starts_all_however_late() -> None:
+    """It has no lease: woken at 5.0 it offers all ten arrivals, and their start lag tells."""
+    dispatcher, pool, _ = make(2.0, 9.0)
+    dispatcher.offer_due(ANCHOR + 5.0)
+    assert len(pool.offered) == 10
+
+
 def test_the_end_of_the_lease_is_told_once(monkeypatch) -> None:
     """At 1.0 the only granted second ends; more grants begin a new lease, whose end is told again."""
     monkeypatch.setattr("loadgate.traffic.dispatcher.Pacer", FakePacer)
@@ -213,6 +232,7 @@ def test_a_grant_of_a_second_that_is_over_is_counted_as_missed() -> None:
     """Told at 3.1 of second 1: its two arrivals were this worker's, and never started."""
     missed: list[float] = []
     dispatcher, pool, _ = make(2.0, 9.0, grants=granted(0, 3), missed=missed)
+    dispatcher.offer_due(ANCHOR + 0.9)
     dispatcher.offer_due(ANCHOR + 3.1)
     dispatcher.grant(1, ALL)
     assert missed == [1.25, 1.75]

@@ -29,9 +29,10 @@ Missed = Callable[["Job", float], None]
 class Dispatcher:
     """Walk through the schedule and hand each due arrival that this process was granted to the pool.
 
-    `anchor` is the CLOCK_MONOTONIC moment of run time 0 and `end` the run time at which offering
-    stops. `missed` takes each arrival that was granted and cannot be offered any more, because the lease
-    has run out or the grant came after its second. `lapsed` is called once each time that the lease runs out.
+    `anchor` is the CLOCK_MONOTONIC moment of run time 0 and `end` the run time at which offering stops.
+    `missed` takes each arrival that was granted and cannot be offered any more, because the lease has run
+    out, or its second began too long ago, or the grant came after its second. `lapsed` is called once each
+    time that the lease runs out.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Dispatcher:
         while not self.done:
             times, kinds, jobs, pool = self._times, self._kinds, self._jobs, self._pool
             position, count = self._next, len(self._times)
-            holds = now < self._anchor + self._grants.until
+            holds = now < self._anchor + self._grants.good_until(self._second)
             while position < count and times[position] <= now:
                 job, due = jobs[kinds[position]], times[position]
                 position += 1

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 SLOTS = 1024
 """Number of fixed shares of a schedule; a worker holds some of them."""
 
+GOOD_FOR = 3.0
+"""Seconds after the beginning of its second in which a granted arrival may start: a worker that stood still
+for longer starts none of what it missed, and puts no burst of it on the target."""
+
 Slots = NDArray[np.bool_]
 """For each slot, whether it is held."""
 
@@ -48,6 +52,10 @@ class Grants:
     def of(self, second: int) -> Slots | None:
         """Return the slots held in a second, None where nothing was heard of it."""
         return self._always if self._always is not None else self._held.get(second)
+
+    def good_until(self, second: int) -> float:
+        """Return the run time from which on no arrival of a second may start any more."""
+        return self.until if self._always is not None else min(self.until, second + GOOD_FOR)
 
     def first(self) -> int:
         """Return the earliest second that is still known; 0 without any."""
