@@ -12,7 +12,7 @@ from loadgate.plan.scenario import Stage, Traffic
 from loadgate.plan.timeline import Timeline
 from loadgate.swarm.messages import Lease
 from loadgate.swarm.roster import State, Worker
-from loadgate.swarm.sharing import AGAIN_AFTER, Sharing
+from loadgate.swarm.sharing import AGAIN_AFTER, MOST_OPEN, Sharing
 from loadgate.traffic.arrivals import ArrivalSchedule
 from loadgate.traffic.grants import SLOTS, unpack_slots
 
@@ -92,6 +92,32 @@ def test_what_is_confirmed_does_not_come_again() -> None:
     assert [lease.number for _, lease in told] == [4, 5, 3]
 
 
+def test_the_wait_for_a_confirmation_doubles_up_to_half_a_minute() -> None:
+    """A master that has too much to do repeats itself ever less: after 2, 4, 8, 16 and 32 s."""
+    sharing, workers = sharing_of(), workers_of(1)
+    first, *_ = sharing.tick(0.0, workers, [0])
+    told_at = [now for now in range(1, 130) if first in sharing.tick(float(now), workers, [0])]
+    assert told_at == [2, 6, 14, 30, 62, 94, 126]
+
+
+def test_few_leases_are_repeated_at_a_time() -> None:
+    """Four, the oldest first: a worker that confirms the fourth has confirmed the others."""
+    sharing, workers = sharing_of(), workers_of(1)
+    for now in (0.0, 1.0, 1.5, 1.75):
+        sharing.tick(now, workers, [0])
+    again = sharing.tick(20.0, workers, [0])
+    assert [lease.number for _, lease in again if lease.second < 20] == [1, 2, 3, 4]
+
+
+def test_a_worker_that_confirms_nothing_is_given_no_more() -> None:
+    """After 60 leases (a minute) it counts as one that is not heard of; a confirmation mends that."""
+    sharing, workers = sharing_of(), workers_of(1)
+    told = [lease for now in range(200) for _, lease in sharing.tick(float(now), workers, [0])]
+    assert max(lease.number for lease in told) == MOST_OPEN + 1
+    sharing.confirmed("client-0", MOST_OPEN + 1, 200.0)
+    assert sharing.tick(200.0, workers, [0])
+
+
 def test_a_confirmation_of_another_masters_leases_confirms_nothing() -> None:
     """A beat that was under way says 57, and this master has told 3."""
     sharing, workers = sharing_of(), workers_of(1)
@@ -124,7 +150,7 @@ def test_every_lease_is_heard_once_over_a_link_that_loses_messages(drops: list[t
     heard: dict[int, Lease] = {}
     granted: dict[int, list[int]] = defaultdict(list)
     out = []
-    for second in range(30):
+    for second in range(60):
         there, back, twice = drops[second] if second < 20 else (True, True, False)
         out = sharing.tick(float(second), [worker], [0])
         for _, lease in out * (2 if twice else 1):

@@ -27,8 +27,13 @@ from loadgate.swarm.roster import State, Worker
 from loadgate.traffic.arrivals import Arrivals, ArrivalSchedule
 from loadgate.traffic.grants import SLOTS, Slots, pack_slots
 
-AGAIN_AFTER = 2.0
-"""Seconds after which a lease that was not confirmed is sent again."""
+AGAIN_AFTER, AGAIN_WITHIN = 2.0, 32.0
+"""Seconds after which a lease that was not confirmed is sent again; twice as many each time, up to the other.
+A master that has too much to do hears confirmations late, and must not do the more for that."""
+MOST_AGAIN = 4
+"""Leases of a worker that are sent again at a time, oldest first: to confirm one confirms all before it."""
+MOST_OPEN = 60
+"""Unconfirmed leases of a worker beyond which it is given no more, as if it were not heard of."""
 _LOOK_BACK = 125
 """Seconds of which `Leases` may still know who held what."""
 _KEPT_SECONDS = 16
@@ -36,11 +41,20 @@ _KEPT_SECONDS = 16
 
 
 @dataclass
+class _Open:
+    """A lease that was not confirmed: sent last `waits` seconds before `again`."""
+
+    lease: Lease
+    again: float
+    waits: float = AGAIN_AFTER
+
+
+@dataclass
 class _Told:
-    """What one worker was told: numbered leases that it has not confirmed, with when they were sent."""
+    """What one worker was told: numbered leases that it has not confirmed, with when to send each again."""
 
     last: int = 0
-    open: dict[int, tuple[float, Lease]] = field(default_factory=dict)
+    open: dict[int, _Open] = field(default_factory=dict)
     late: dict[int, float] = field(default_factory=dict)
     """By second: when it confirmed a lease of that second after its end; a later report tells of it."""
 
@@ -77,6 +91,8 @@ class Sharing:
         `here` are the workers that are neither lost nor gone, `live` the numbers of those heard of just now.
         """
         self._now = max(self._now, now)
+        heard = set(live)
+        live = {worker.number for worker in here if worker.number in heard and self._listens(worker)}
         # Before the new seconds: after a long pause the ones that were given before it are forgotten then.
         self._count_unheld(now, decided=True)
         grants = self._leases.tick(now, live)
@@ -84,16 +100,16 @@ class Sharing:
         out = []
         newest = max((grant.second for grant in grants), default=0)
         for rank, worker in enumerate(here):
-            if worker.number not in live:
+            if worker.number not in heard:
                 continue
             told = self._told.setdefault(worker.client, _Told())
-            for grant in grants:
+            for grant in grants if worker.number in live else ():
                 slots = grant.slots_of(worker.number)
                 if grant.second < newest and not slots.any():
                     continue
                 told.last += 1
                 lease = Lease(told.last, grant.second, pack_slots(slots), rank, len(here))
-                told.open[told.last] = (now, lease)
+                told.open[told.last] = _Open(lease, now + AGAIN_AFTER)
                 out.append((worker.client, lease))
             out += self._again(worker, told, now)
         return out
@@ -106,17 +122,23 @@ class Sharing:
         told = self._told.get(client)
         if told is not None and number <= told.last:
             for known in [known for known in told.open if known <= number]:
-                _, lease = told.open.pop(known)
+                lease = told.open.pop(known).lease
                 if lease.second + 1 <= now:
                     told.late[lease.second] = now
 
+    def _listens(self, worker: Worker) -> bool:
+        """Tell whether a worker confirms what it is told."""
+        told = self._told.get(worker.client)
+        return told is None or len(told.open) <= MOST_OPEN
+
     def _again(self, worker: Worker, told: _Told, now: float) -> list[tuple[str, Lease]]:
-        out = []
-        for number, (sent, lease) in list(told.open.items()):
-            if now - sent >= AGAIN_AFTER and worker.state is State.HERE:
-                told.open[number] = (now, lease)
-                out.append((worker.client, lease))
-        return out
+        if worker.state is not State.HERE:
+            return []
+        due = [known for known in told.open.values() if now >= known.again]
+        for known in due[:MOST_AGAIN]:
+            known.waits = min(2 * known.waits, AGAIN_WITHIN)
+            known.again = now + known.waits
+        return [(worker.client, known.lease) for known in due[:MOST_AGAIN]]
 
     # -- counting -------------------------------------------------------------------------------
 
@@ -249,4 +271,4 @@ class Sharing:
             return []
         # What it heard by then is in all reports that it made from then on.
         told.late = {second: heard for second, heard in told.late.items() if worker.whole + 1 < heard}
-        return sorted({*told.late, *(lease.second for _, lease in told.open.values())})
+        return sorted({*told.late, *(known.lease.second for known in told.open.values())})
