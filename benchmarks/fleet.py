@@ -36,15 +36,14 @@ from loadgate.swarm import messages
 from loadgate.swarm.fingerprint import Fingerprint, fingerprint
 from loadgate.swarm.frames import Data, Refusal, SayHello, Welcome, WorkerEnd
 from loadgate.swarm.message_shapes import BEAT_SUFFIX
+from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, interval
 from loadgate.swarm.secret import secret_for
 from loadgate.swarm.socket_options import set_options
 from mint import STATS_EVERY, Mint
 
 CLOSE_AFTER = 0.05
 """Seconds after the end of a second at which a worker reports it."""
-HEARTBEAT_EVERY = 1.0
-"""Seconds between two of Locust's own heartbeats."""
-PINGS_EVERY, PINGS_APART, PINGS = 5.0, 0.02, 4
+PINGS_APART, PINGS_IN_A_BURST = 0.02, 4
 HELLO_EVERY = 1.0
 _MOST_EVENTS = 256
 _ZMTP_SHORT, _ZMTP_LONG = 2, 9
@@ -127,7 +126,7 @@ class Line:
     def take(self) -> None:
         """Take in all that has come."""
         assert self._socket is not None
-        while self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             frame = self._socket.recv(zmq.NOBLOCK)
             self._wires.received += 1
             self._wires.received_bytes += _on_wire(frame)
@@ -194,7 +193,7 @@ class Simulated:
 
         self._line.connect(*self._fleet.address)
         self._line.say("client_ready", __version__)
-        self._fleet.every(HEARTBEAT_EVERY, self._heartbeat)
+        self._fleet.every(interval(HEARTBEAT, len(self._fleet.workers)), self._heartbeat)
         self._fleet.every(STATS_EVERY, self._stats)
 
     def report(self, second: int) -> None:
@@ -223,7 +222,7 @@ class Simulated:
         self._line.say(messages.PING, {"sent": time.monotonic()})
 
     def _pings(self) -> None:
-        for number in range(PINGS):
+        for number in range(PINGS_IN_A_BURST):
             self._fleet.later(number * PINGS_APART, self._ping)
 
     def _on(self, kind: str, data: Any) -> None:
@@ -237,7 +236,7 @@ class Simulated:
                 self.start = messages.Start.from_wire(data)
                 self._beat.connect(*self._fleet.address)
                 self._fleet.every(self._fleet.beat_every, self._say_beat)
-                self._fleet.every(PINGS_EVERY, self._pings)
+                self._fleet.every(interval(PINGS, len(self._fleet.workers)), self._pings)
             case messages.GO:
                 self._fleet.go(data["anchor"])
             case messages.LEASE:
@@ -273,14 +272,12 @@ class Fleet:
     """All simulated workers, and what they are to do when."""
 
     def __init__(self, options: argparse.Namespace, own: Fingerprint) -> None:
-        from loadgate.swarm.beat import EVERY
-
         self.fingerprint = own
         self.address = ("127.0.0.1", options.port)
         self.secret = secret_for(self.address[0], os.environ)
         self.mint = Mint(options.requests)
         self.wires = Wires(2 * options.workers)
-        self.beat_every = options.beat_every or EVERY
+        self.beat_every = options.beat_every or interval(BEAT, options.workers)
         self.anchor: float | None = None
         self._spread = options.spread
         self._from, self._until = options.warmup, options.warmup + options.seconds
@@ -327,7 +324,7 @@ class Fleet:
         for place, worker in enumerate(self.workers):
             self._next_report(worker, CLOSE_AFTER + self._spread * place / len(self.workers), 0)
         for name, moment in (("begin", self._from), ("end", self._until)):
-            self._at(anchor + moment, lambda name=name: self._note(name))
+            self._at(anchor + moment, partial(self._note, name))
 
     def acknowledged(self, sent: float, now: float) -> None:
         """Note how long a report had to wait for its acknowledgement."""

@@ -127,7 +127,7 @@ def main() -> int:
     found: dict[int, list[Round]] = {size: [] for size in sizes}
     for number in range(options.rounds):
         for size in sizes:
-            settled = number == options.rounds - 1 and size == max(sizes)
+            settled = number == options.rounds - 1 and size == max(sizes) and not options.unsettled
             with tempfile.TemporaryDirectory() as name:
                 found[size].append(_measure(Path(name), size, _settled(options) if settled else options))
             print(f"round {number + 1}, {size} workers: {found[size][-1].cores:.3f} cores", file=sys.stderr)
@@ -337,6 +337,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=30, help="length of the measured part of a round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each size")
     parser.add_argument("--spread", type=float, default=1.0, help="seconds over which reports are spread")
+    parser.add_argument("--unsettled", action="store_true", help="leave out the long last round")
     parser.add_argument("--beat-every", type=float, help="seconds between beats, instead of Loadgate's own")
     return parser.parse_args()
 

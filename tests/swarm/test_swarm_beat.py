@@ -10,7 +10,8 @@ import pytest
 from gevent import monkey
 
 from loadgate.swarm import messages
-from loadgate.swarm.beat import EVERY, Beating
+from loadgate.swarm.beat import Beating
+from loadgate.swarm.pace import BEAT
 
 # The tests wait in the main thread for one that runs beside it, whether or not Locust has patched these.
 Event = monkey.get_original("threading", "Event")
@@ -39,7 +40,7 @@ class FakeLink:
             raise OSError("no more descriptors")
 
     def poll(self, timeout: float) -> None:
-        assert 0 < timeout <= EVERY
+        assert 0 < timeout <= BEAT[0]
         pause(min(timeout, 0.01))
 
     def close(self) -> None:

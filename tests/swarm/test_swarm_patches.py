@@ -583,6 +583,59 @@ def test_a_worker_that_is_given_up_is_missing_at_the_next_look() -> None:
     assert patched(FAKES + HEARTBEATS + GIVEN_UP) == "ready ready True"
 
 
+INTERVALS = """
+def heartbeats(seconds):
+    '''Count the heartbeats of a worker in so many seconds.'''
+    runner.client.sent.clear()
+    Clock(seconds, {})
+    try:
+        runner.heartbeat()
+    except Over:
+        pass
+    return runner.client.kinds().count("heartbeat")
+
+runner, _ = worker()
+counted = [heartbeats(30)]
+for workers in (300, 1000, 5000) if CHANGED else ():
+    patches.pace(runner, workers)
+    counted.append(heartbeats(30))
+print(*counted)
+"""
+
+
+def test_each_worker_of_a_large_fleet_sends_a_heartbeat_a_second() -> None:
+    """30 in 30 s from each of stock Locust's; here the interval grows from 300 workers on, to 3 s at 1000."""
+    assert both(FAKES + CLOCK.rpartition("runner, _")[0] + INTERVALS) == ("30", "30 30 10 10")
+
+
+LOOKS = """
+runner, server = master()
+join(runner, server, "a", "b")
+runner.state = runners.STATE_RUNNING
+lists = []
+listed = runners.WorkerNodes.__iter__
+runners.WorkerNodes.__iter__ = lambda nodes: lists.append(1) or listed(nodes)
+
+def looked(*states):
+    '''Count the lists of all workers that one look makes, with the workers in these states.'''
+    for node, state in zip(runner.clients._worker_nodes.values(), states):
+        node.state = state
+    lists.clear()
+    runner.check_stopped()
+    return len(lists), runner.state
+
+RUNS, GONE = runners.STATE_RUNNING, runners.STATE_MISSING
+print(*looked(RUNS, GONE), *looked(GONE, RUNS), *looked(GONE, GONE))
+"""
+
+
+def test_a_master_lists_all_its_workers_after_each_message_of_one() -> None:
+    """To see whether all have stopped; here not while the first of them runs. What it finds is the same."""
+    stock_looks, ours = both(FAKES + LOOKS)
+    assert stock_looks == "1 running 1 running 1 stopped"
+    assert ours == "0 running 1 running 1 stopped"
+
+
 MASTERS = """
 import gevent, locust.event
 from locust import runners

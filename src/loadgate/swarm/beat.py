@@ -14,10 +14,7 @@ from typing import Any, Protocol
 
 from gevent import monkey
 
-from loadgate.swarm import messages
-
-EVERY = 0.25
-"""Seconds between two beats."""
+from loadgate.swarm import messages, pace
 
 
 class Link(Protocol):
@@ -43,6 +40,11 @@ class Beating:
         self._make_link = link
         self._tell = tell
         self._stopped = False
+        self._every = pace.interval(pace.BEAT, 1)
+
+    def pace(self, workers: int) -> None:
+        """Beat as often as one of so many workers does, from the next beat on; for any thread."""
+        self._every = pace.interval(pace.BEAT, workers)
 
     def start(self) -> None:
         """Start the thread; after a fork it must be started in the child."""
@@ -57,7 +59,7 @@ class Beating:
         link.connect()
         try:
             while not self._stopped:
-                until = time.monotonic() + EVERY
+                until = time.monotonic() + self._every
                 link.send(messages.BEAT, asdict(self._tell()))
                 while (left := until - time.monotonic()) > 0 and not self._stopped:
                     link.poll(left)

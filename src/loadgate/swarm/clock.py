@@ -24,7 +24,7 @@ import gevent
 from gevent.event import Event
 
 from loadgate.errors import MeasureError
-from loadgate.swarm import messages
+from loadgate.swarm import messages, pace
 
 WINDOW_S = 60.0
 """How long a sample may be the best one."""
@@ -34,7 +34,7 @@ LEAST_MOVE_S = 0.5e-3
 """An offset in use is kept while the estimate is no further from it than this, or than its own error."""
 
 _FIRST_PINGS, _PINGS = 8, 4
-_APART_S, _EVERY_S = 0.02, 5.0
+_APART_S = 0.02
 _MOST_ASKED = 64
 """Unanswered pings that are remembered; one that is older gets no answer any more."""
 _log = logging.getLogger("loadgate.swarm")
@@ -150,6 +150,7 @@ class ClockSync:
         self._first = Event()
         self._send_failed = False
         self._closed = False
+        self._every = pace.interval(pace.PINGS, 1)
         gevent.spawn(self._keep_asking)
 
     @property
@@ -197,6 +198,10 @@ class ClockSync:
             self._first.set()
         self._follow(now)
 
+    def pace(self, workers: int) -> None:
+        """Ask as often as one of so many workers does, from the next time on."""
+        self._every = pace.interval(pace.PINGS, workers)
+
     def close(self) -> None:
         """Ask no more."""
         self._closed = True
@@ -215,7 +220,7 @@ class ClockSync:
         if self._estimate.samples:
             self._first.set()
         while not self._closed:
-            self._pause(_EVERY_S)
+            self._pause(self._every)
             self._burst(_PINGS)
 
     def _burst(self, pings: int) -> None:

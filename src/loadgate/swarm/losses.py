@@ -23,9 +23,6 @@ from loadgate.plan.timeline import PHASES, Timeline
 from loadgate.swarm.roster import Worker
 from loadgate.traffic.arrivals import Arrivals
 
-DEATH_WITHIN = 0.5
-"""Seconds after its last word in which a worker may have gone on: two beats and the way of one."""
-
 _Key = tuple[int, str, str]
 """Run second, endpoint and phase."""
 

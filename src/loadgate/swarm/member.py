@@ -21,7 +21,7 @@ from loadgate.plan.headers import resolve_headers
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Http
 from loadgate.plan.timeline import PHASES, Timeline
-from loadgate.swarm import messages
+from loadgate.swarm import messages, patches
 from loadgate.swarm.beat import Beating, Link
 from loadgate.swarm.clock import ClockSync
 from loadgate.swarm.control import Control
@@ -109,6 +109,7 @@ class Member:
         setattr(self.environment, ENGINE_ATTRIBUTE, self.engine)
         if self.plan is None or self.plan.scenario.generator.control:
             self._control = Control(self.start.worker)
+        self._pace(self.start.workers)
         if self._beating is not None:
             self._beating.start()
         if self.start.anchor is not None:
@@ -134,7 +135,16 @@ class Member:
             self._heard_all_to += 1
             self._heard.remove(self._heard_all_to)
         self.engine.rank = Rank(lease.rank, lease.workers)
+        self._pace(lease.workers)
         self.engine.grant(lease.second, unpack_slots(lease.slots))
+
+    def _pace(self, workers: int) -> None:
+        """Speak to the master as often as one of so many workers does."""
+        if self._beating is not None:
+            self._beating.pace(workers)
+        if self.clock is not None:
+            self.clock.pace(workers)
+        patches.pace(self.environment.runner, workers)
 
     def new_master(self) -> None:
         """Forget what was heard of a master that is gone: its successor counts anew."""

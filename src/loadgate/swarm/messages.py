@@ -89,7 +89,7 @@ class Lease:
 
     def to_wire(self, run: str) -> dict[str, Any]:
         """Return it as plain values."""
-        return {"run": run, **asdict(self)}
+        return {"run": run, **vars(self)}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from loadgate.measure.delta import Delta
 from loadgate.plan.timeline import Timeline
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.swarm.leases import LEASE
-from loadgate.swarm.losses import DEATH_WITHIN, Loss, loss_of
+from loadgate.swarm.losses import Loss, loss_of
 from loadgate.swarm.messages import Lease
+from loadgate.swarm.pace import death_within
 from loadgate.swarm.roster import LOST_AFTER, REPORT_WITHIN, Roster, State, Worker, count_arrivals
 from loadgate.swarm.sharing import Sharing
 from loadgate.traffic.arrivals import ArrivalSchedule
@@ -191,7 +192,7 @@ class Muster:
     def _loss_of(self, worker: Worker, ends: float) -> Loss:
         assert self.anchor is not None
         worker.state = State.LOST
-        stopped = min(worker.heard + DEATH_WITHIN - self.anchor, ends)
+        stopped = min(worker.heard + death_within(len(self.roster)) - self.anchor, ends)
         if self._sharing is None:
             return loss_of(worker, stopped, {})
         return self._sharing.loss_of(worker, stopped, ends)

@@ -19,6 +19,7 @@ from typing import Any
 import gevent
 from locust import argument_parser, runners, stats
 from locust.dispatch import UsersDispatcher
+from locust.exception import RPCError
 from locust.rpc import Message, zmqrpc
 from locust.runners import (
     STATE_MISSING,
@@ -30,6 +31,7 @@ from locust.runners import (
 )
 
 from loadgate.exit_codes import ExitCode
+from loadgate.swarm import pace as intervals
 from loadgate.swarm import transport
 
 CHECKED_AGAINST = "2.47.0"
@@ -60,6 +62,8 @@ def apply(
     _wait_for_workers_at_quit()
     _own_the_termination_signal()
     _seal_the_connection()
+    _stop_looking_at_the_first_that_runs()
+    _grow_the_interval_of_heartbeats_with_the_fleet()
     _end_each_dispatch()
     _never_block_the_listener()
     _survive_messages_that_make_no_sense()
@@ -243,6 +247,52 @@ def _seal_the_connection() -> None:
     makes it count the message before once more (rpc/zmqrpc.py, runners.py:976).
     """
     zmqrpc.Server, zmqrpc.Client = transport.Server, transport.Client
+
+
+def pace(runner: Any, workers: int) -> None:
+    """Let a worker tell its master of itself as often as one of so many workers does."""
+    runner.loadgate_heartbeat_every = intervals.interval(intervals.HEARTBEAT, workers)
+
+
+def _grow_the_interval_of_heartbeats_with_the_fleet() -> None:
+    """Let a worker's heartbeats wait for the interval that `pace` sets, not for a second.
+
+    Of a thousand workers they would be a thousand messages and as many answers a second (runners.py:1330).
+    That a worker lives is known from its beats.
+    """
+    WorkerRunner.heartbeat = _heartbeat
+
+
+def _heartbeat(self: WorkerRunner) -> None:
+    while True:
+        said = {
+            "state": self.worker_state,
+            "current_cpu_usage": self.current_cpu_usage,
+            "current_memory_usage": self.current_memory_usage,
+        }
+        try:
+            self.client.send(Message("heartbeat", said, self.client_id))
+        except RPCError as error:
+            _log.error("a heartbeat could not be sent: %s", error)
+            self.reset_connection()
+        gevent.sleep(getattr(self, "loadgate_heartbeat_every", runners.HEARTBEAT_INTERVAL))
+
+
+def _stop_looking_at_the_first_that_runs() -> None:
+    """Let a master tell from the first worker that runs that its test has not stopped.
+
+    It looks after each message of any worker whether all have stopped, over a list of all workers
+    (runners.py:649, 923, 1193): with a thousand of them, thousands of copies of a thousand names a second.
+    """
+    original = MasterRunner.check_stopped
+
+    @functools.wraps(original)
+    def check(self: MasterRunner) -> None:
+        first = next(iter(self.clients._worker_nodes.values()), None)
+        if first is None or first.state not in (STATE_RUNNING, STATE_SPAWNING):
+            original(self)
+
+    MasterRunner.check_stopped = check
 
 
 def _survive_messages_that_make_no_sense() -> None:

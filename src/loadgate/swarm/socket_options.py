@@ -21,8 +21,11 @@ def set_options(socket: Any, host: str, port: int) -> None:
     """Bound what a peer can cost, notice a dead one within seconds, and come back by itself."""
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, _DEAD_AFTER_MS // 5)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_AFTER_MS)
+    if socket.type != zmq.ROUTER:
+        # A worker's pings tell its master how long to believe in it without a word. The master's own, over
+        # two connections to each of a thousand workers, would cost it more than what they report.
+        socket.setsockopt(zmq.HEARTBEAT_IVL, _DEAD_AFTER_MS // 2)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_AFTER_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, 2 * _DEAD_AFTER_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)

@@ -30,7 +30,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import gevent
+import zmq as native_zmq
 import zmq.green as zmq
+from gevent.event import Event
 from locust.exception import RPCError
 from locust.rpc.protocol import Message
 from zmq.utils.monitor import recv_monitor_message
@@ -52,6 +54,13 @@ MOST_WAITING_BYTES: Final = 64 * 2**20
 _HELLO_EVERY = 1.0
 _BREATHE_EVERY, _BREATH = 0.01, 0.001
 """Seconds of receiving without a pause, and of the pause for others: a flood stops nobody's heartbeats."""
+_BUSY_FROM, _COUNTED_OVER = 500.0, 0.1
+"""Messages a second, counted over so many seconds, from which a master takes in several at a time."""
+_NAP = 0.005
+"""Seconds that a busy master lets messages gather. To wake up for each costs more than the message does."""
+_LOOK_AGAIN_AFTER = 1.0
+"""Seconds after which a wait looks again, should the word of a message have got lost."""
+_POLLIN = int(zmq.POLLIN)
 _NO_FILES = "Loadgate's master gives out no files: copy the locustfile to this host and name it with -f"
 _log = logging.getLogger("loadgate.swarm")
 
@@ -131,9 +140,11 @@ def _admit(identity: str, passport: dict[str, Any]) -> dict[str, Any] | Refusal 
 class _Socket:
     """What server and client have in common."""
 
-    def __init__(self, kind: int, host: str, port: int) -> None:
+    def __init__(
+        self, kind: int, host: str, port: int, context: native_zmq.Context[Any] | None = None
+    ) -> None:
         # One context for all sockets of a process: ending one of its own could block the event loop.
-        self.socket: Any = zmq.Context.instance().socket(kind)
+        self.socket: Any = (context or zmq.Context.instance()).socket(kind)
         set_options(self.socket, host, port)
         self._waited_at = time.monotonic()
 
@@ -151,12 +162,17 @@ class _Socket:
             try:
                 parts: list[bytes] = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                parts = self.socket.recv_multipart()
+                parts = self._wait()
                 self._waited_at = time.monotonic()
         except zmq.ZMQError as error:
             # Locust's worker asks again at once, for ever; the others need a turn meanwhile.
             gevent.sleep(0.1)
             raise RPCError("ZMQ network broken") from error
+        return parts
+
+    def _wait(self) -> list[bytes]:
+        """Wait for the next frame, and return its parts."""
+        parts: list[bytes] = self.socket.recv_multipart()
         return parts
 
     def _send(self, parts: list[bytes]) -> bool:
@@ -173,11 +189,19 @@ class _Socket:
 
 
 class Server(_Socket):
-    """The master's socket. Raise RPCError when it cannot be bound, UsageError without a secret to trust."""
+    """The master's socket. Raise RPCError when it cannot be bound, UsageError without a secret to trust.
+
+    It is one of ZeroMQ's own: gevent's version of it looks at its state after each part of each message, and
+    wakes the event loop for each message, which a fleet of hundreds of workers makes the larger part.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         secret = _settings[0].secret(host)
-        super().__init__(zmq.ROUTER, host, port)
+        super().__init__(zmq.ROUTER, host, port, native_zmq.Context.instance())
+        self._came = Event()
+        self._watcher = gevent.get_hub().loop.io(self.socket.getsockopt(zmq.FD), 1)
+        self._is_waiting = self._is_busy = False
+        self._counted, self._counted_from = 0, time.monotonic()
         self._end = MasterEnd(
             secret,
             _admit,
@@ -222,6 +246,54 @@ class Server(_Socket):
             self._drop("no-session", name)
         elif not self._send([route, frame]):
             self._drop("unsent", name)
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the socket. What is under way has `linger` milliseconds to leave, 2000 unless given."""
+        self._watcher.stop()
+        super().close(linger)
+        self._came.set()
+
+    def _receive(self) -> list[bytes]:
+        self._counted += 1
+        return super()._receive()
+
+    def _wait(self) -> list[bytes]:
+        """Wait for the next frame, or where many come, a moment for several; return the first one's parts."""
+        while True:
+            if self._comes_much(time.monotonic()):
+                gevent.sleep(_NAP)
+            else:
+                self._wait_for_word()
+            with suppress(zmq.Again):
+                parts: list[bytes] = self.socket.recv_multipart(zmq.NOBLOCK)
+                return parts
+
+    def _comes_much(self, now: float) -> bool:
+        counted_for = now - self._counted_from
+        if counted_for > _COUNTED_OVER:
+            self._is_busy = self._counted > _BUSY_FROM * counted_for
+            self._counted, self._counted_from = 0, now
+        return self._is_busy
+
+    def _wait_for_word(self) -> None:
+        """Wait until the socket's descriptor tells that something happened, or `_send` does."""
+        self._came.clear()
+        if self.socket.getsockopt(zmq.EVENTS) & _POLLIN:
+            return
+        self._is_waiting = True
+        self._watcher.start(self._came.set)
+        try:
+            self._came.wait(_LOOK_AGAIN_AFTER)
+        finally:
+            self._watcher.stop()
+            self._is_waiting = False
+
+    def _send(self, parts: list[bytes]) -> bool:
+        sent = super()._send(parts)
+        # To send takes in what the descriptor would have told a greenlet that waits.
+        if self._is_waiting and self.socket.getsockopt(zmq.EVENTS) & _POLLIN:
+            self._came.set()
+        return sent
 
     def _bind(self, host: str, port: int) -> int:
         try:

@@ -1,0 +1,38 @@
+"""How often a worker speaks: the bounds, and what the promises about a dead worker need of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgate.swarm.leases import SILENT_AFTER
+from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, death_within, interval
+
+fleets = st.integers(min_value=1, max_value=20_000)
+
+
+@pytest.mark.parametrize("bounds", [BEAT, HEARTBEAT, PINGS])
+def test_an_interval_grows_from_300_workers_to_1000(bounds: tuple[float, float]) -> None:
+    """The least one up to 300, the greatest from 1000 on, and half way at 650."""
+    least, greatest = bounds
+    assert [interval(bounds, workers) for workers in (1, 300, 1000, 5000)] == [
+        least,
+        least,
+        greatest,
+        greatest,
+    ]
+    assert interval(bounds, 650) == pytest.approx((least + greatest) / 2)
+
+
+@given(fleets)
+def test_a_worker_that_lives_is_never_taken_for_silent(workers: int) -> None:
+    """Two beats fit in the time after which it is not counted on, so that one may be late."""
+    assert 2 * interval(BEAT, workers) <= SILENT_AFTER
+
+
+@given(fleets)
+def test_at_most_two_seconds_of_a_dead_workers_rate_are_in_doubt(workers: int) -> None:
+    """Its last report is a second and a twentieth old at most, and it is dead soon after its last word."""
+    assert 1.05 + death_within(workers) <= 2.0
+    assert death_within(workers) > interval(BEAT, workers)
