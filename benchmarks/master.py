@@ -44,7 +44,7 @@ BUDGET_WORKERS, BUDGET_CORES = 1000, 0.5
 BUDGET_GROWTH = 1.0
 """MB that the master's memory may grow by in a minute of the steady part (least squares)."""
 _SETTLED, _SETTLED_SECONDS = 240, 120
-"""Seconds of run time after which a master holds no more than before, and how long its memory is then watched:
+"""Seconds of run time after which a master holds no more than before, and how long its memory is watched:
 it remembers two minutes of much, and a connection's queues are full-sized after 256 messages."""
 _LATE_MS = 50.0
 """A fleet that is later than this was too slow itself: its figures say nothing of the master."""
