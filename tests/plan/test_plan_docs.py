@@ -9,6 +9,7 @@ import pytest
 from loadgate.plan.fields import PlanModel
 from loadgate.plan.scenario import Generator, Http, Probe, Scenario, Stage, Traffic, VerdictPolicy
 from loadgate.plan.sla import METRICS, Limit, Objective
+from loadgate.plan.smoke import Smoke, SmokeRequest
 from loadgate.plan.strict import keys_of
 from loadgate.plan.units import BYTE_UNITS, DURATION_UNITS
 
@@ -37,6 +38,8 @@ def rows(heading: str) -> list[str]:
         ("### [verdict]", VerdictPolicy),
         ("### [generator]", Generator),
         ("### [[probes]]", Probe),
+        ("### [smoke]", Smoke),
+        ("### [[smoke.request]]", SmokeRequest),
         ("## SLA table", Objective),
     ],
 )
@@ -63,7 +66,7 @@ def test_every_unit_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Scenario, Traffic, Stage, Http, VerdictPolicy, Generator, Probe, Objective]
+    "model", [Scenario, Traffic, Stage, Http, VerdictPolicy, Generator, Probe, Objective, Smoke, SmokeRequest]
 )
 def test_every_key_says_what_it_is(model: type[PlanModel]) -> None:
     """Hints are made from the descriptions."""

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgate.store.watch import Reading
-from loadgate.watch.counters import Growth, Reset, growth, hit_rate, rows_of
+from loadgate.watch.counters import Growth, Rates, Reset, growth, hit_rate, rows_of
+from loadgate.watch.probes import Value
 
 
 def test_without_a_restart_the_difference_is_last_minus_first():
@@ -101,3 +102,62 @@ def test_a_restart_that_shows_costs_nothing_of_what_was_read(first, second):
     after = list(accumulate(second))
     grown = growth([(float(at), (value,)) for at, value in enumerate(before + after)])
     assert (grown.totals[0] if grown else 0) == sum(first[1:]) + sum(second)
+
+
+def jobs(*values: float | None) -> list[Value]:
+    """Make readings of the counters `jobs` and `errors`."""
+    return [
+        Value(name, value, "" if value is not None else "gone")
+        for name, value in zip(("jobs", "errors"), values, strict=True)
+    ]
+
+
+def test_a_rate_is_the_growth_per_second():
+    """From one attempt to the next; the first has nothing to compare with."""
+    rates = Rates(("jobs", "errors"))
+    first = rates.add(0.0, jobs(100.0, 1.0))
+    assert [item.value for item in first] == [None, None]
+    assert first[0].error.startswith("no baseline")
+    assert rates.add(10.0, jobs(150.0, 1.0)) == (Value("jobs_rate", 5.0), Value("errors_rate", 0.0))
+
+
+def test_counters_that_were_set_back_count_from_0():
+    """All of them: they live in the same process, and one of them may have passed its old value already."""
+    rates = Rates(("jobs", "errors"))
+    rates.add(0.0, jobs(100.0, 1.0))
+    assert rates.add(10.0, jobs(20.0, 4.0)) == (Value("jobs_rate", 2.0), Value("errors_rate", 0.4))
+
+
+def test_an_attempt_without_values_is_spanned_by_the_next():
+    """It has no rate itself, with its own reason."""
+    rates = Rates(("jobs", "errors"))
+    rates.add(0.0, jobs(100.0, 1.0))
+    assert rates.add(10.0, jobs(110.0, None)) == (
+        Value("jobs_rate", None, "gone"),
+        Value("errors_rate", None, "gone"),
+    )
+    assert rates.add(20.0, jobs(140.0, 3.0)) == (Value("jobs_rate", 2.0), Value("errors_rate", 0.1))
+
+
+def test_an_attempt_that_comes_too_soon_has_no_rate():
+    """The growth of 20 ms says nothing; it is part of the next one's."""
+    rates = Rates(("jobs", "errors"))
+    rates.add(-0.02, jobs(100.0, 1.0))
+    soon = rates.add(0.0, jobs(101.0, 1.0))
+    assert [item.value for item in soon] == [None, None]
+    assert soon[0].error == "too soon: 0.02 s"
+    assert rates.add(1.98, jobs(110.0, 3.0)) == (Value("jobs_rate", 5.0), Value("errors_rate", 1.0))
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=2, max_size=20))
+def test_no_rate_is_ever_below_0(values):
+    """Whatever a counter does."""
+    rates = Rates(("jobs",))
+    found = [item for at, value in enumerate(values) for item in rates.add(float(at), [Value("jobs", value)])]
+    assert all(item.value is None or item.value >= 0 for item in found)
+    assert sum(item.value is None for item in found) == 1
+
+
+def test_a_probe_without_counters_has_no_rates():
+    """Nothing is added to its readings."""
+    assert Rates(()).add(0.0, jobs(1.0, 2.0)) == ()

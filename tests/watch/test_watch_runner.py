@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from loadgate.plan.problems import PlanError
 from loadgate.plan.scenario import Http, Probe
 from loadgate.staging.server import StagingService
 from loadgate.store.watch import WatchReader
+from loadgate.watch.restarts import restarts_in
 from loadgate.watch.runner import ProbeRunner
 
 HEALTH = Probe(name="health", http="/health", every=0.1, timeout=0.1)
@@ -46,8 +49,9 @@ def test_all_probes_against_the_reference_service(tmp_path, make_plan, until: Un
         expected = {
             ("health", "up"),
             ("health", "uptime"),
+            ("health", "restarts"),
             *(("cache", name) for name in ("hits", "misses", "hit_rate", "entries", "total_requests")),
-            *(("process", name) for name in ("cpu", "memory", "anon", "processes", "cores")),
+            *(("process", name) for name in ("cpu", "memory", "anon", "processes", "cores", "restarts")),
             ("own", "memory"),
         }
         with ProbeRunner(plan, time.monotonic(), tmp_path / "watch.db", {}) as runner:
@@ -208,3 +212,97 @@ def test_a_runner_without_probes_stops_as_well(tmp_path, make_plan):
         pass
     assert runner.latest() == {}
     assert not own_threads()
+
+
+@pytest.mark.system
+def test_the_other_kinds_of_probes_beside_each_other(
+    raw_server, http_answer, tmp_path, make_plan, until: Until
+):
+    """Prometheus, commands and logs are read, stored with their cost, and leave no thread behind."""
+    prometheus = raw_server(
+        http_answer(
+            b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"7e6"]}]}}'
+        )
+    )
+    log = tmp_path / "service.log"
+    log.write_text("ERROR of yesterday\n")
+    json_command = [sys.executable, "-c", "print('{\"jobs\": 5}')"]
+    plan = make_plan(
+        prometheus.url,
+        Probe(name="prom", kind="prometheus", http="/prom", values={"memory": "m"}, every=0.2),
+        Probe(
+            name="queue",
+            kind="command",
+            command=tuple(json_command),
+            values={"jobs": "jobs"},
+            counters=("jobs",),
+            every=0.5,
+        ),
+        Probe(name="number", kind="command", command=("echo", "12ms"), every=0.2),
+        Probe(name="log", kind="log", file=log, pattern="ERROR", every=0.2),
+        Probe(name="absent", kind="log", file=tmp_path / "no.log", pattern="ERROR", every=0.2),
+        Probe(name="output", kind="log", command=("echo", "ERROR since {since}"), pattern="ERROR", every=0.2),
+    )
+    with ProbeRunner(plan, time.monotonic(), tmp_path / "watch.db", {}) as runner:
+        until(lambda: _value(runner, "log", "lines") is not None)
+        with log.open("a") as file:
+            file.write("ERROR now\nfine\n")
+        until(
+            lambda: _value(runner, "log", "total") == 1 and _value(runner, "queue", "jobs_rate") is not None
+        )
+        until(lambda: _value(runner, "output", "total") and ("absent", "total") in runner.latest())
+        assert _value(runner, "prom", "memory") == 7e6
+        assert _value(runner, "queue", "jobs") == 5
+        assert _value(runner, "queue", "jobs_rate") == 0
+        assert _value(runner, "queue", "exit_status") == 0
+        assert _value(runner, "number", "value") == 0.012
+        assert runner.latest()["absent", "total"].error.startswith("no such file")
+        assert runner.errors == ()
+    with WatchReader(tmp_path / "watch.db") as reader:
+        stored = reader.readings()
+    assert {(item.probe, item.reading) for item in stored} == {
+        (probe.name, reading) for probe in plan.scenario.probes for reading in probe.readings
+    }
+    assert all(item.took > 0 for item in stored)
+    assert sum(item.value or 0 for item in stored if (item.probe, item.reading) == ("log", "matches")) == 1
+    assert not own_threads()
+
+
+@pytest.mark.system
+def test_stopping_does_not_wait_for_a_command_that_hangs(tmp_path, make_plan, until: Until):
+    """It is killed."""
+    mark = tmp_path / "pid"
+    code = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    probe = Probe(name="slow", kind="command", command=(sys.executable, "-c", code), every=60.0, timeout=60.0)
+    runner = ProbeRunner(make_plan("http://127.0.0.1:9", probe), time.monotonic(), tmp_path / "watch.db", {})
+    runner.start()
+    until(lambda: mark.exists() and mark.read_text())
+    runner.stop()
+    assert runner.errors == ()
+    until(lambda: not own_threads())
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+@pytest.mark.system
+def test_restarts_are_stored_and_found_again(tmp_path, make_plan, until: Until):
+    """As readings: what the runner saw is what the stored readings show."""
+    first = StagingService().start()
+    try:
+        plan = make_plan(first.url, HEALTH, Probe(name="process", process="listening", every=0.1))
+        with ProbeRunner(plan, time.monotonic(), tmp_path / "watch.db", {}) as runner:
+            until(lambda: _value(runner, "health", "uptime") and _value(runner, "process", "memory"))
+            assert _value(runner, "health", "restarts") == 0
+            first.stop()
+            until(lambda: _value(runner, "health", "up") == 0)
+            assert _value(runner, "health", "restarts") is None
+            with StagingService(port=first.port, uptime="s"):
+                until(lambda: _value(runner, "health", "restarts") == 1)
+                until(lambda: _value(runner, "process", "restarts") == 1)
+            seen = runner.restarts
+    finally:
+        if first.returncode is None:
+            first.stop()
+    with WatchReader(tmp_path / "watch.db") as reader:
+        found = restarts_in(reader.readings(), plan.scenario.probes)
+    assert {(item.probe, item.at) for item in found} == {(item.probe, item.at) for item in seen}

@@ -12,7 +12,7 @@ from loadgate.plan.scenario import Http
 from loadgate.watch import web
 from loadgate.watch.parse import NoReading, Reason
 from loadgate.watch.probes import Answer
-from loadgate.watch.web import address_of, ask, make_client, same_origin, tls_context
+from loadgate.watch.web import Exchange, address_of, ask, exchange, make_client, same_origin, tls_context
 
 
 def asked(url: str, limit: float = 5.0, headers: dict[str, str] | None = None) -> Answer:
@@ -124,3 +124,20 @@ def test_an_unusable_ca_is_an_error_before_the_load(tmp_path: Path, content):
         path.write_text(content)
     with pytest.raises(UsageError, match=r"http\.ca"):
         tls_context(Http(ca=path))
+
+
+def test_an_exchange_holds_headers_and_our_own_address(raw_server):
+    """Names in lower case, each value as it came; and the request is sent as it was given."""
+    server = raw_server(b"HTTP/1.1 400 Bad\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 2\r\n\r\n{}")
+
+    async def once() -> Exchange:
+        async with make_client(Http(), secure=False) as client:
+            return await exchange(client, "PUT", server.url + "/x", {"X-B": "3"}, 5.0, 100, b"body")
+
+    answer = asyncio.run(once())
+    assert (answer.status, answer.body, answer.own) == (400, b"{}", "127.0.0.1")
+    assert [item for item in answer.headers if item[0] == "x-a"] == [("x-a", "1"), ("x-a", "2")]
+    assert (answer.header("x-a"), answer.header("x-c")) == ("1", "")
+    assert server.requests[0].startswith(b"PUT /x HTTP/1.1\r\n")
+    assert b"X-B: 3\r\n" in server.requests[0]
+    assert b"Content-Length: 4\r\n" in server.requests[0]

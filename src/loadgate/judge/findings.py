@@ -22,6 +22,7 @@ from loadgate.plan.scenario import Probe
 from loadgate.plan.sla import LATENCIES
 from loadgate.plan.units import format_duration, format_number, format_share
 from loadgate.watch.counters import Growth, hit_rate
+from loadgate.watch.restarts import restarts_in
 
 SHORT_OF_CPU: Final = 0.9
 """The mean CPU, in cores, from which a process that has one core is taken to be short of it."""
@@ -46,7 +47,8 @@ class Finding:
 
 def find_all(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> tuple[Finding, ...]:
     """Return all findings of a run, the ones that explain most first."""
-    found = [rate_limit(evidence), *cpu_short(evidence, rows, void=void), *cache(evidence)]
+    found = [rate_limit(evidence), *cpu_short(evidence, rows, void=void)]
+    found += [*cache(evidence), *restarts(evidence)]
     found += [Finding(kind, message, detail) for kind, message, detail in fleet.stories(evidence)]
     found += [
         overflow(evidence),
@@ -63,8 +65,8 @@ def rate_limit(evidence: Evidence) -> Finding | None:
     One address is sustained at the answers other than 429 per second and address of the steady phase; the
     offered rate over that is the number of addresses needed.
     """
-    limited = sum(window.count(Count.RATE_LIMITED) for window in evidence.windows)
-    exhausted = sum(window.count(Count.RATE_LIMIT_EXHAUSTED) for window in evidence.windows)
+    limited = int(evidence.counts(None, None).count(Count.RATE_LIMITED).sum())
+    exhausted = int(evidence.counts(None, None).count(Count.RATE_LIMIT_EXHAUSTED).sum())
     if not limited and not exhausted:
         return None
     detail: dict[str, Any] = {
@@ -75,7 +77,7 @@ def rate_limit(evidence: Evidence) -> Finding | None:
     met = f"{limited} answers were 429 and {exhausted} said that no request was left"
     text = f"the run met the target's rate limit: {met}, from {_addresses(evidence.source_addresses)}"
     books = evidence.books(None, "steady")
-    steady_limited = sum(window.count(Count.RATE_LIMITED) for window in evidence.of(None))
+    steady_limited = int(evidence.counts(None).count(Count.RATE_LIMITED).sum())
     accepted = books.ok + books.failed - steady_limited
     if evidence.seconds <= 0 or accepted <= 0:
         return Finding(
@@ -168,6 +170,18 @@ def cache(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("cache_hit_rate", _apart(client_rate, server_rate), detail)
 
 
+def restarts(evidence: Evidence) -> Iterator[Finding]:
+    """Name each restart of the target that probes saw, in whatever phase; those of a cache are `cache`'s."""
+    probes = [probe for probe in evidence.probes if probe.kind != "cache"]
+    for restart in restarts_in(evidence.readings, probes):
+        text = (
+            f"the target restarted, as probe {restart.probe} saw at run time "
+            f"{format_duration(round(restart.at, 3))}: {restart.sign}"
+        )
+        detail = {"at": restart.at, "probe": restart.probe, "sign": restart.sign}
+        yield Finding("target_restart", text, detail)
+
+
 def _apart(client_rate: float, server_rate: float) -> str:
     return (
         f"client and server disagree on the cache: {format_share(round(client_rate, 4))} of the answers were "
@@ -200,7 +214,7 @@ def overflow(evidence: Evidence) -> Finding | None:
 
 def retries(evidence: Evidence) -> Finding | None:
     """Say how many requests were sent a second time; the target counts those too."""
-    number = sum(window.count(Count.RETRIES) for window in evidence.windows)
+    number = int(evidence.counts(None, None).count(Count.RETRIES).sum())
     if not number:
         return None
     text = (

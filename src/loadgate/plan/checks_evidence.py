@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from loadgate.plan.looks import looks
 from loadgate.plan.problems import Problem, Severity
 from loadgate.plan.samples import (
+    DOUBT,
     READINGS_NEEDED,
     WINDOWS_NEEDED,
     expected_readings,
@@ -21,7 +23,7 @@ from loadgate.plan.scenario import Probe, Traffic, VerdictPolicy
 from loadgate.plan.sla import METRICS, READINGS, Objective
 from loadgate.plan.strict import suggest
 from loadgate.plan.timeline import Timeline
-from loadgate.plan.units import format_duration, format_number, format_rate
+from loadgate.plan.units import format_duration, format_number, format_rate, format_share
 
 MARGIN = 1.05
 """Offered over target below which a throughput objective is a coin toss."""
@@ -59,6 +61,7 @@ def check_evidence(plan: Planned) -> Iterator[Problem]:
         yield Problem(plan.file, plan.load_key, message, 'give a stage a hold and phase = "steady"')
         return
     yield from _windows(plan)
+    yield from _looks(plan)
     for index, row in plan.rows:
         key = f"objective[{index}]"
         unknown = _unknown_endpoint(plan, key, row)
@@ -92,6 +95,20 @@ def _windows(plan: Planned) -> Iterator[Problem]:
     )
     hint = f"hold it for {WINDOWS_NEEDED}s or more; where seconds are much alike it takes longer"
     yield Problem(plan.file, plan.load_key, message, hint, "warning")
+
+
+def _looks(plan: Planned) -> Iterator[Problem]:
+    """Check that a run that may end early is looked at before its end, and can end for the better."""
+    if not plan.verdict.stop_when_certain:
+        return
+    key, seconds = "verdict.stop_when_certain", plan.timeline.seconds()
+    if len(looks(seconds)) == 1:
+        message = f"the steady phase ({format_duration(seconds)}) is too short to be looked at before its end"
+        hint = f"the first look is after {WINDOWS_NEEDED}s: hold the load longer, or leave the key out"
+        yield Problem(plan.file, key, message, hint, "warning")
+    elif plan.timeline.trace is not None:
+        message = "a run of a recorded trace ends early only when it fails"
+        yield Problem(plan.file, key, message, "its busiest minute may be yet to come", "warning")
 
 
 def _unknown_endpoint(plan: Planned, key: str, row: Objective) -> list[Problem]:
@@ -151,7 +168,10 @@ def _throughput(plan: Planned, row: Objective) -> Iterator[Problem]:
 
 def _samples(plan: Planned, row: Objective) -> Iterator[Problem]:
     """Check that enough requests are planned for the statistic."""
-    need = need_of(row)
+    # A run that is looked at before its end has part of its doubt spent by then.
+    end = looks(plan.timeline.seconds())[-1]
+    doubt = end.doubt if plan.verdict.stop_when_certain else DOUBT
+    need = need_of(row, doubt)
     if need.count is None:
         message = f"no number of samples can show '{row.name}' {row.target.text}"
         yield Problem(plan.file, plan.load_key, message, "leave room for a few bad ones", "warning")
@@ -162,8 +182,8 @@ def _samples(plan: Planned, row: Objective) -> Iterator[Problem]:
     what = f"the {row.statistic} of '{row.name}'" if row.statistic else f"'{row.name}' {row.target.text}"
     bound = "at most " if at_most else "about "
     message = (
-        f"{what} needs {need.count} {need.unit} for a 95% claim; the steady phase is expected to give "
-        f"{bound}{format_number(round(expected))}"
+        f"{what} needs {need.count} {need.unit} for a {format_share(1 - doubt)} claim; "
+        f"the steady phase is expected to give {bound}{format_number(round(expected))}"
     )
     factor = need.count / expected if expected > 0 else 0.0
     longer = format_duration(float(round(plan.timeline.seconds() * factor + 0.5)))

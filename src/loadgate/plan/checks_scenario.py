@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from loadgate.plan.probe import CHOSEN, MARKS, Probe
 from loadgate.plan.problems import Problem
-from loadgate.plan.scenario import Http, Probe, Traffic
+from loadgate.plan.scenario import Http, Traffic
+from loadgate.plan.smoke import Smoke
 
 
 def check_stages(file: str, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -98,25 +101,87 @@ def check_probes(file: str, probes: Sequence[tuple[int, Probe]]) -> Iterator[Pro
 
 def _kind(file: str, key: str, probe: Probe) -> Iterator[Problem]:
     """Check the keys that belong to a probe's kind."""
-    if probe.kind == "process":
-        if probe.process is None:
-            hint = 'process = "listening", "pid:1234" or "pidfile:service.pid"'
-            yield Problem(file, f"{key}.process", "is missing", hint)
-        if probe.http is not None:
-            yield Problem(file, f"{key}.http", "a process probe asks no URL", "leave it out")
-    else:
-        if probe.http is None:
-            hint = 'the path to ask, for example http = "/health"'
-            yield Problem(file, f"{key}.http", "is missing", hint)
-        if probe.process is not None:
-            hint = 'leave it out, or use kind = "process"'
-            yield Problem(file, f"{key}.process", f"a {probe.kind} probe looks at no process", hint)
-    if probe.kind == "json" and not probe.values:
-        hint = 'for example values = { memory = "processes[0].memory" }'
-        yield Problem(file, f"{key}.values", "is missing, so nothing would be read", hint)
-    if probe.kind != "json" and probe.values:
-        hint = 'leave it out, or use kind = "json"'
-        yield Problem(file, f"{key}.values", f"a {probe.kind} probe knows what to read", hint)
+    for name, (wanted, hint) in _PROBE_KEYS.items():
+        given = getattr(probe, name) not in (None, (), {})
+        missing = name in _NEEDED[probe.kind] and not given
+        if probe.kind == "log" and name in ("file", "command") and not (probe.file or probe.command):
+            missing = name == "file"
+            hint = f'{hint}, or the command that prints it: command = ["journalctl", "--since", "@{{epoch}}"]'
+        if missing:
+            yield Problem(file, f"{key}.{name}", "is missing", hint)
+        elif given and probe.kind not in wanted:
+            message, remedy = _unwanted(probe.kind, name)
+            yield Problem(file, f"{key}.{name}", message, remedy)
+    unknown = [name for name in probe.counters if name not in probe.named]
+    if unknown and probe.kind in CHOSEN:
+        hint = f"its values: {', '.join(probe.named)}"
+        yield Problem(file, f"{key}.counters", f"'{unknown[0]}' is none of its values", hint)
+    twice = [name for name, count in Counter(probe.readings).items() if count > 1]
+    if twice:
+        hint = "choose another name, or leave it out"
+        yield Problem(file, f"{key}.values", f"'{twice[0]}' would be the name of two readings", hint)
+    if probe.kind == "log" and probe.file is not None and probe.command:
+        yield Problem(file, f"{key}.command", "a log is read from a file or a command", "leave one out")
+    elif probe.kind == "log" and probe.command and not any(m in w for w in probe.command for m in MARKS):
+        message = "does not say from when lines are wanted, so lines would be counted again and again"
+        hint = 'for example ["docker", "logs", "--since", "{since}", "app"], or "@{epoch}" for journalctl'
+        yield Problem(file, f"{key}.command", message, hint)
+
+
+_PROBE_KEYS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "process": (("process",), 'process = "listening", "pid:1234" or "pidfile:service.pid"'),
+    "http": (("health", "cache", "json", "prometheus"), 'the path to ask, for example http = "/health"'),
+    "values": (CHOSEN, 'for example values = { memory = "processes[0].memory" }'),
+    "counters": (CHOSEN, 'for example counters = ["requests"]'),
+    "command": (("command", "log"), 'for example command = ["./queue-length"]'),
+    "file": (("log",), 'for example file = "service.log"'),
+    "pattern": (("log",), 'a regular expression, for example pattern = "ERROR|FATAL"'),
+}
+"""Which kinds a key belongs to, and a right value of it."""
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "health": ("http",),
+    "cache": ("http",),
+    "json": ("http", "values"),
+    "prometheus": ("http", "values"),
+    "process": ("process",),
+    "command": ("command",),
+    "log": ("pattern",),
+}
+
+
+def _unwanted(kind: str, name: str) -> tuple[str, str]:
+    """Say why a key does not belong to a kind of probe, and what to do about it."""
+    if name == "http":
+        return f"a {kind} probe asks no URL", "leave it out"
+    if name == "process":
+        return f"a {kind} probe looks at no process", 'leave it out, or use kind = "process"'
+    if name == "values":
+        return f"a {kind} probe knows what to read", 'leave it out, or use kind = "json"'
+    return f"a {kind} probe takes no `{name}`", "leave it out"
+
+
+def check_smoke(file: str, smoke: Smoke) -> Iterator[Problem]:
+    """Check that each request of the smoke check can be told apart, and can be refused as it should be."""
+    seen: dict[str, int] = {}
+    for index, request in enumerate(smoke.request):
+        key = f"smoke.request[{index}]"
+        if request.endpoint in seen:
+            message = f"smoke.request[{seen[request.endpoint]}] is called '{request.endpoint}' too"
+            yield Problem(file, f"{key}.endpoint", message, "give each request a name of its own")
+        seen.setdefault(request.endpoint, index)
+        if request.body is not None and request.method == "GET":
+            yield Problem(file, f"{key}.method", "a GET has no body", 'leave it out, or use method = "POST"')
+        if request.field is not None and request.field not in (request.body or {}):
+            hint = f"its fields: {', '.join(request.body or {})}" if request.body else "it has no fields"
+            yield Problem(file, f"{key}.field", f"'{request.field}' is no field of its body", hint)
+        if not request.require and not request.equals:
+            message = "names nothing that the answer must hold, so any JSON would do"
+            hint = 'for example require = { "data.items" = "list" }'
+            yield Problem(file, f"{key}.require", message, hint, "warning")
+        both = sorted(request.require.keys() & request.equals.keys())
+        if both:
+            message = f"'{both[0]}' is in equals as well"
+            yield Problem(file, f"{key}.require", message, "once is enough: leave it out here")
 
 
 def check_python(file: str, path: str, text: str) -> Iterator[Problem]:

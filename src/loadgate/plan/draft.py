@@ -16,14 +16,27 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from loadgate.plan import overrides as overriding
+from loadgate.plan.alert_files import RulesFile, looks_like_rules, read_rules
+from loadgate.plan.alerts import AlertRule
+from loadgate.plan.checks_alerts import Against, resolve
 from loadgate.plan.checks_evidence import Planned, check_evidence
-from loadgate.plan.checks_scenario import check_http, check_probes, check_python, check_stages, check_traffic
+from loadgate.plan.checks_scenario import (
+    check_http,
+    check_probes,
+    check_python,
+    check_smoke,
+    check_stages,
+    check_traffic,
+)
 from loadgate.plan.checks_table import check_policy, check_row, check_table
 from loadgate.plan.fields import PlanModel
+from loadgate.plan.notify import Notify, check_notify
 from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.reading import read_text, read_toml
+from loadgate.plan.rollback import Rollback, check_rollback
 from loadgate.plan.scenario import Http, Probe, Scenario, Traffic, VerdictPolicy, check_url
 from loadgate.plan.sla import Objective, named
+from loadgate.plan.smoke import Smoke
 from loadgate.plan.strict import keys_of, problems_of, salvage, suggest
 from loadgate.plan.timeline import Timeline
 from loadgate.plan.trace import Trace, read_trace
@@ -56,6 +69,9 @@ class Draft:
     table: Table | None = None
     problems: list[Problem] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    alerts: tuple[AlertRule, ...] = ()
+    alerts_left_out: tuple[tuple[str, str], ...] = ()
+    """Rules that have no part in this run, each with the reason."""
 
     @property
     def judged(self) -> tuple[Objective, ...]:
@@ -136,6 +152,10 @@ def read_draft(
         hint = f"try: loadgate validate {path}"
         draft.problems.append(Problem(draft.file, "", "is an SLA table, not a scenario", hint))
         return draft
+    if looks_like_rules(raw):
+        hint = f"try: loadgate validate {path}"
+        draft.problems.append(Problem(draft.file, "", "is a file of alert rules, not a scenario", hint))
+        return draft
     keys, faults = overriding.apply(raw, overrides)
     draft.problems += faults
     origins = dict.fromkeys(keys, overriding.SOURCE)
@@ -178,6 +198,7 @@ class _Reader:
         self.file = draft.file
         self.context = {"toml": True, "base": base}
         self.trace: Trace | None = None
+        self.rules: RulesFile | None = None
 
     def read(self) -> None:
         """Check values, then files, then rules; add every problem to the draft."""
@@ -200,11 +221,49 @@ class _Reader:
         if http is not None:
             problems += check_http(self.file, http)
         problems += _others(check_probes(self.file, probes), faults)
+        smoke = self._section(Smoke, "smoke")
+        if smoke is not None:
+            problems += check_smoke(self.file, smoke)
+        self._answers(traffic)
         table = self.draft.table
         if table is not None and table.complete and verdict is not None:
             problems += check_policy(self.file, verdict, table.objectives)
         if traffic is not None and verdict is not None and not self._load_is_faulty():
             self._evidence(traffic, verdict, [probe for _, probe in probes] if all_probes else None)
+        self._alerts(traffic, verdict, [probe for _, probe in probes] if all_probes else None)
+
+    def _alerts(
+        self, traffic: Traffic | None, verdict: VerdictPolicy | None, probes: list[Probe] | None
+    ) -> None:
+        """Look up what the alert rules point at; what hangs on a faulty part is left for later."""
+        if self.rules is None:
+            return
+        table = self.draft.table
+        rows = table.objectives if table is not None and table.complete else None
+        timeline = None
+        if traffic is not None and not self._load_is_faulty():
+            timeline = Timeline.of_traffic(traffic, timeout=0.0, trace=self.trace)
+        against = Against(
+            rows=rows if "sla" in self.raw else (),
+            probes=probes,
+            traffic=traffic,
+            timeline=timeline,
+            policy=verdict or VerdictPolicy(),
+            rollback=self._section(Rollback, "rollback"),
+        )
+        resolved = resolve(self.rules, against)
+        self.draft.problems += resolved.problems
+        self.draft.alerts = tuple(resolved.rules)
+        self.draft.alerts_left_out = tuple(resolved.left_out)
+
+    def _answers(self, traffic: Traffic | None) -> None:
+        """Check what happens when an alert fires: who is told, and what is done."""
+        notify, rollback = self._section(Notify, "notify"), self._section(Rollback, "rollback")
+        if notify is not None:
+            self.draft.problems += check_notify(self.file, notify)
+        if rollback is not None:
+            mix = traffic.mix if traffic is not None else {}
+            self.draft.problems += check_rollback(self.file, rollback, mix)
 
     def _load_is_faulty(self) -> bool:
         """Tell whether the load itself has an error, so that nothing can be derived from it."""
@@ -297,6 +356,10 @@ class _Reader:
             problems.append(
                 Problem(self.file, "sla", "is missing, so nothing would be judged", hint, "warning")
             )
+        if (alerts := self._path("alerts")) is not None:
+            self.rules = read_rules(alerts, self._shown(alerts), (self.file, "alerts"))
+            problems += self.rules.problems
+            self._hash_if_file(alerts)
 
     def _read_trace(self, path: Path) -> None:
         """Read the trace; faults of its lines keep the trace's own name."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import orjson
 from pydantic import Field, ValidationError
 
+from loadgate.plan.alerts import AlertRule
 from loadgate.plan.draft import read_draft, read_table
 from loadgate.plan.fields import PlanModel
 from loadgate.plan.problems import PlanError, Problem
@@ -20,7 +21,7 @@ from loadgate.plan.timeline import Timeline
 
 
 class Plan(PlanModel):
-    """A scenario with the objectives that it judges (left-out rows are gone).
+    """A scenario with the objectives that it judges and its alert rules (those left out are gone).
 
     `files` maps the absolute path of every file that the plan was read from to its SHA-256; `warnings` are
     the problems that do not stop the run. Secrets are not resolved here: headers still say `env:NAME`.
@@ -29,6 +30,7 @@ class Plan(PlanModel):
     version: Literal[1] = 1
     scenario: Scenario
     objectives: tuple[Objective, ...] = ()
+    alerts: tuple[AlertRule, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
 
@@ -75,7 +77,13 @@ def load_plan(
     problems = draft.problems
     if draft.scenario is None or any(problem.is_error for problem in problems):
         raise PlanError(problems)
-    return Plan(scenario=draft.scenario, objectives=draft.judged, files=draft.files, warnings=tuple(problems))
+    return Plan(
+        scenario=draft.scenario,
+        objectives=draft.judged,
+        alerts=draft.alerts,
+        files=draft.files,
+        warnings=tuple(problems),
+    )
 
 
 def load_sla(path: Path) -> tuple[Objective, ...]:

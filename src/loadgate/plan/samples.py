@@ -32,23 +32,26 @@ class Need:
     unit: str
 
 
-def samples_needed(share: float) -> int | None:
-    """Return the fewest samples that can show that at least `share` (0..1) is good; None for a share of 1."""
+def samples_needed(share: float, doubt: float = DOUBT) -> int | None:
+    """Return the fewest samples that can show that at least `share` (0..1) is good; None for a share of 1.
+
+    `doubt` is one minus the confidence.
+    """
     if share >= 1:
         return None
     if share <= 0:
         return 1
-    return max(1, math.ceil(math.log(DOUBT) / math.log(share)))
+    return max(1, math.ceil(math.log(doubt) / math.log(share)))
 
 
-def need_of(row: Objective) -> Need:
-    """Return what a row needs: requests, repeated requests, or readings."""
+def need_of(row: Objective, doubt: float = DOUBT) -> Need:
+    """Return what a row needs: requests, repeated requests, or readings; `doubt` as in `samples_needed`."""
     if row.is_latency:
-        return Need(samples_needed(row.rank / 10_000) if row.rank is not None else 1, "requests")
+        return Need(samples_needed(row.rank / 10_000, doubt) if row.rank is not None else 1, "requests")
     if row.metric == "error_rate":
-        return Need(samples_needed(1 - row.target.value), "requests")
+        return Need(samples_needed(1 - row.target.value, doubt), "requests")
     if row.metric == "cache_hit_rate":
-        return Need(samples_needed(row.target.value), "requests that repeat an earlier text")
+        return Need(samples_needed(row.target.value, doubt), "requests that repeat an earlier text")
     if row.metric == "throughput":
         return Need(0, "requests")
     return Need(READINGS_NEEDED, "readings")
@@ -83,16 +86,16 @@ def expected_requests(
 def probe_of(row: Objective, probes: Sequence[Probe]) -> Probe | None:
     """Return the probe that a row's readings come from; None where no probe gives them.
 
-    uptime: the health probe. cpu, memory: the process probe, else a json probe with a reading so named.
+    uptime: the health probe. cpu, memory: the process probe, else one whose `values` name such a reading.
     """
     named = row.probe_reading
     if named is not None:
         probe = next((probe for probe in probes if probe.name == named[0]), None)
-        return probe if probe is not None and (probe.kind != "json" or named[1] in probe.values) else None
+        return probe if probe is not None and named[1] in probe.readings else None
     if row.metric == "uptime":
         return next((probe for probe in probes if probe.kind == "health"), None)
     process = next((probe for probe in probes if probe.kind == "process"), None)
-    return process or next((p for p in probes if p.kind == "json" and row.metric in p.values), None)
+    return process or next((p for p in probes if row.metric in p.values), None)
 
 
 def expected_readings(probe: Probe, timeline: Timeline) -> int:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationInfo, field_validator
 
+from loadgate.plan.address import check_url as check_url
 from loadgate.plan.fields import PerSecond, PlanModel, PlanPath, Seconds, is_toml
 from loadgate.plan.headers import check_header
+from loadgate.plan.notify import Notify
+from loadgate.plan.probe import Probe as Probe
+from loadgate.plan.rollback import Rollback
+from loadgate.plan.smoke import Smoke as Smoke
 from loadgate.plan.units import UnitError, UnitErrors, parse_duration, parse_share
 
 LONGEST: Final = 3600.0
@@ -24,8 +27,6 @@ LONGEST: Final = 3600.0
 MOST_ADDRESSES: Final = 65_536
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-_PROBE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
-_VALUE_PATH = re.compile(r"(?:[A-Za-z_][\w-]*|\[\d+\])(?:\.[A-Za-z_][\w-]*|\[\d+\])*", re.ASCII)
 _DEGRADE = re.compile(r"degrade\s*<=\s*(\S+)")
 
 Positive = Annotated[Seconds, Field(gt=0)]
@@ -182,68 +183,9 @@ class VerdictPolicy(PlanModel):
     )
     leave_out: tuple[str, ...] = Field(default=(), description="rows that this scenario does not judge")
     cpu_of: Literal["core", "machine"] = Field(default="core", description="what 100% CPU means")
-
-
-def _default_kind(data: dict[str, Any]) -> str | None:
-    """Let a probe called health, cache or process be of that kind."""
-    return data.get("name")
-
-
-def _default_timeout(data: dict[str, Any]) -> float:
-    """Give a reading 5 s, or the interval where that is shorter."""
-    return min(5.0, float(data.get("every", 5.0)))
-
-
-class Probe(PlanModel):
-    """A reading of the target from outside the load."""
-
-    name: str = Field(description="name of the probe", examples=["health"])
-    kind: Literal["health", "cache", "process", "json"] = Field(
-        default_factory=_default_kind, description="what is read", validate_default=True
+    stop_when_certain: StrictBool = Field(
+        default=False, description="end the run as soon as every row is decided, never later than planned"
     )
-    http: str | None = Field(
-        default=None, description="path on the host, or a whole URL", examples=["/health"]
-    )
-    process: str | None = Field(default=None, description="which process", examples=["listening"])
-    values: dict[str, str] = Field(default_factory=dict, description="readings of a json probe, by path")
-    every: Positive = Field(description="interval of the readings", examples=["30s"])
-    timeout: Positive = Field(default_factory=_default_timeout, description="limit for one reading")
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if not _PROBE_NAME.fullmatch(name):
-            raise UnitError(f"'{name}' is not a name", "a letter, then letters, digits, - and _; no dot")
-        return name
-
-    @field_validator("http")
-    @classmethod
-    def _path_or_url(cls, http: str | None) -> str | None:
-        if http is None or (http.startswith("/") and not http.startswith("//") and " " not in http):
-            return http
-        check_url(http, query=True)
-        return http
-
-    @field_validator("process")
-    @classmethod
-    def _which_process(cls, process: str | None, info: ValidationInfo) -> str | None:
-        base = info.context.get("base") if info.context else None
-        if process is None or process == "listening" or re.fullmatch(r"pid:[1-9]\d*", process):
-            return process
-        if process.startswith("pidfile:") and len(process) > len("pidfile:"):
-            path = Path(process.removeprefix("pidfile:"))
-            return f"pidfile:{Path(base) / path}" if base is not None else process
-        raise UnitError(
-            f"'{process}' names no process", 'use "listening", "pid:1234" or "pidfile:service.pid"'
-        )
-
-    @field_validator("values")
-    @classmethod
-    def _paths(cls, values: dict[str, str]) -> dict[str, str]:
-        for name, path in values.items():
-            if not _VALUE_PATH.fullmatch(path):
-                raise UnitError(f"'{path}' of {name} is not a path", 'for example "processes[0].memory"')
-        return values
 
 
 class Scenario(PlanModel):
@@ -254,12 +196,20 @@ class Scenario(PlanModel):
         description="the traffic, a Python file", examples=["../locustfiles/staging.py"]
     )
     sla: PlanPath | None = Field(default=None, description="the SLA table", examples=["sla/staging.toml"])
+    alerts: PlanPath | None = Field(
+        default=None, description="the alert rules", examples=["alerts/staging.toml"]
+    )
     host: str = Field(description="base URL of the target", examples=["http://127.0.0.1:3000"])
     traffic: Traffic = Field(description="the load")
     http: Http = Field(default_factory=Http, description="how requests travel")
     verdict: VerdictPolicy = Field(default_factory=VerdictPolicy, description="which rows decide")
     generator: Generator = Field(default_factory=Generator, description="the processes that make the load")
     probes: tuple[Probe, ...] = Field(default=(), description="readings of the target")
+    notify: Notify = Field(default_factory=Notify, description="who is told of alerts")
+    rollback: Rollback = Field(
+        default_factory=Rollback, description="what can be done about a target that fails"
+    )
+    smoke: Smoke | None = Field(default=None, description="what `loadgate smoke` asks beside the probes")
 
     @field_validator("name")
     @classmethod
@@ -273,28 +223,6 @@ class Scenario(PlanModel):
     def _base_url(cls, host: str) -> str:
         check_url(host, query=False)
         return host.rstrip("/")
-
-
-def check_url(url: str, *, query: bool) -> None:
-    """Refuse anything but http(s)://host[:port][/prefix]; the text never echoes credentials."""
-    hint = 'for example "http://127.0.0.1:3000"'
-    try:
-        parts = urlsplit(url)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        raise UnitError("is not a URL (a wrong port or address)", hint) from None
-    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise UnitError(
-            "holds credentials", 'send them as a header: headers = { Authorization = "env:NAME" }'
-        )
-    if parts.scheme not in ("http", "https") or not host:
-        raise UnitError(f"'{url}' is not an http or https URL", hint)
-    if port == 0 or re.search(r"[\s\x00-\x1f\"<>\\^`{|}]", url) or parts.netloc.endswith(":"):
-        raise UnitError(f"'{url}' is not a URL (a wrong port or a character that must not be there)", hint)
-    if (parts.query or "?" in url) and not query:
-        raise UnitError(f"'{url}' has a query", "requests name their own; " + hint)
-    if parts.fragment or "#" in url:
-        raise UnitError(f"'{url}' has a fragment", hint)
 
 
 def parse_wait(text: str) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadgate.plan.alert_files import looks_like_rules, read_rules
 from loadgate.plan.draft import Draft, looks_like_table, read_draft, read_table
 from loadgate.plan.explain import describe_load, plural
 from loadgate.plan.problems import Problem
@@ -49,6 +50,17 @@ def validate_file(path: Path) -> Checked:
         return Checked(
             str(path), "sla", f"SLA table, {count} {plural('objective', count)}", tuple(table.problems)
         )
+    if looks_like_rules(raw):
+        rules = read_rules(path, str(path))
+        count = len(rules.entries)
+        return Checked(
+            str(path), "alerts", f"alert rules, {count} {plural('rule', count)}", tuple(rules.problems)
+        )
+    if "expect" in raw:
+        hint = f"try: loadgate alerts test RULES {path}"
+        return Checked(
+            str(path), "test", "", (Problem(str(path), "", "is a test of alert rules, not a plan", hint),)
+        )
     draft = read_draft(path)
     return Checked(str(path), "scenario", _scenario_summary(draft), tuple(draft.problems))
 
@@ -59,4 +71,6 @@ def _scenario_summary(draft: Draft) -> str:
         return ""
     count = len(draft.judged)
     load = describe_load(draft.scenario, Timeline.of(draft.scenario))
-    return f"scenario '{draft.scenario.name}': {load}; {count} {plural('objective', count)}"
+    rules = len(draft.alerts)
+    more = f", {rules} alert {plural('rule', rules)}" if rules else ""
+    return f"scenario '{draft.scenario.name}': {load}; {count} {plural('objective', count)}{more}"

@@ -10,6 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loadgate.plan.probe import RATE
+from loadgate.watch.parse import Reason
+from loadgate.watch.probes import Value
+from loadgate.watch.usage import SHORTEST
+
 if TYPE_CHECKING:
     from loadgate.store.watch import Reading
 
@@ -85,6 +90,43 @@ def hit_rate(readings: Iterable[Reading], probe: str) -> tuple[float | None, Gro
     if grown is None or not sum(grown.totals):
         return None, grown
     return grown.totals[0] / sum(grown.totals), grown
+
+
+class Rates:
+    """The growth per second of the counters of one probe, from attempt to attempt.
+
+    A counter that went down was set back, and with it all of the probe's: they count from 0 then.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+        self._last: tuple[float, dict[str, float]] | None = None
+
+    def add(self, at: float, values: Sequence[Value]) -> tuple[Value, ...]:
+        """Take the readings of an attempt at run time `at`, and return a rate for each counter.
+
+        An attempt in which a counter has no value changes nothing, nor does one that comes too soon after the
+        last: the next one spans both.
+        """
+        found = {item.reading: item for item in values if item.reading in self._names}
+        now = {name: item.value for name, item in found.items() if item.value is not None}
+        if len(now) < len(self._names):
+            failed = next((item for item in found.values() if item.value is None), None)
+            error = failed.error if failed is not None else str(Reason.FAULT)
+            return tuple(Value(f"{name}{RATE}", None, error) for name in self._names)
+        last, self._last = self._last, (at, now)
+        if last is None:
+            missing = f"{Reason.NO_BASELINE}: this is the first look at the counter"
+            return tuple(Value(f"{name}{RATE}", None, missing) for name in self._names)
+        before, old = last
+        if at - before < SHORTEST:
+            self._last = last
+            return tuple(
+                Value(f"{name}{RATE}", None, f"{Reason.TOO_SOON}: {at - before:.3g} s")
+                for name in self._names
+            )
+        base = dict.fromkeys(old, 0.0) if went_down(list(old.values()), [now[name] for name in old]) else old
+        return tuple(Value(f"{name}{RATE}", (now[name] - base[name]) / (at - before)) for name in self._names)
 
 
 def _whole(rows: Iterable[Row]) -> Iterator[tuple[float, tuple[float, ...]]]:

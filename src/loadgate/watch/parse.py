@@ -46,6 +46,11 @@ class Reason(StrEnum):
     TOO_SOON = "too soon"
     NO_BASELINE = "no baseline"
     NOT_OFFERED = "not offered by this system"
+    NO_SAMPLE = "no sample"
+    SEVERAL = "several samples"
+    CANNOT_RUN = "cannot be run"
+    ENDED = "ended with"
+    NO_FILE = "no such file"
     FAULT = "fault of the probe"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from loadgate.plan.scenario import Probe
+from loadgate.plan.probe import FIXED, OUTPUT, Probe
 from loadgate.watch.parse import NoReading, Reason, as_number, as_share, at_path, clean, load, unwrap
 
 
@@ -18,6 +18,14 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+
+
+class Ended(NamedTuple):
+    """How a command ended: exit status, or a signal's number below 0; its output, the end of its errors."""
+
+    status: int
+    out: bytes
+    err: bytes
 
 
 class Value(NamedTuple):
@@ -39,6 +47,7 @@ class ReadingInfo(NamedTuple):
 HEALTH: Final = (
     ReadingInfo("up", "1 or 0", "1 when the service says in time that it is well"),
     ReadingInfo("uptime", "as the target gives it, seconds or milliseconds", "time since the target's start"),
+    ReadingInfo("restarts", "count", "times that uptime went back since the run began"),
 )
 CACHE: Final = (
     ReadingInfo("hits", "count", "cache hits since the target's start"),
@@ -53,14 +62,29 @@ PROCESS: Final = (
     ReadingInfo("anon", "bytes", "the part of it that no file backs: what a leak grows"),
     ReadingInfo("processes", "count", "processes in the tree"),
     ReadingInfo("cores", "cores", "cores that the tree may use"),
+    ReadingInfo(
+        "restarts", "count", "times that other processes took the place of all roots since the run began"
+    ),
+)
+COMMAND: Final = (
+    ReadingInfo("value", "as the command prints it", "the number that the command prints, without `values`"),
+    ReadingInfo("exit_status", "0 to 255", "the command's exit status"),
+)
+LOG: Final = (
+    ReadingInfo("matches", "count", "lines that match since the last reading"),
+    ReadingInfo("lines", "count", "lines since the last reading"),
+    ReadingInfo("total", "count", "lines that match since the run began"),
 )
 READINGS: Final[Mapping[str, tuple[ReadingInfo, ...]]] = {
     "health": HEALTH,
     "cache": CACHE,
     "process": PROCESS,
+    "prometheus": (),
+    "command": COMMAND,
+    "log": LOG,
     "json": (),
 }
-"""The readings of each kind of probe; a json probe has those that its `values` name."""
+"""What the readings of each kind mean; `Probe.readings` says which ones a probe has."""
 
 _CACHE_FIELDS: Final[tuple[tuple[str, str, Callable[[Any], float]], ...]] = (
     ("hits", "hits", as_number),
@@ -74,10 +98,12 @@ _NO_WORDS: Final = frozenset({"", "0", "false", "no"})
 
 
 def readings_of(probe: Probe) -> tuple[str, ...]:
-    """Return the names of the readings that one attempt of a probe gives."""
-    if probe.kind == "json":
-        return tuple(probe.values)
-    return tuple(info.name for info in READINGS[probe.kind])
+    """Return the names of the readings that one attempt gives by itself.
+
+    `Probe.readings` has those as well that several attempts tell together: restarts, and rates of counters.
+    """
+    fixed = (name for name in FIXED[probe.kind] if name != "restarts")
+    return (*probe.named, *fixed)
 
 
 def read_answer(probe: Probe, answer: Answer) -> tuple[Value, ...]:
@@ -105,7 +131,7 @@ def health(answer: Answer) -> tuple[Value, ...]:
     in `data`) says no.
     """
     try:
-        document = _accepted(answer)
+        document = accepted(answer)
         if not isinstance(document, dict):
             raise NoReading(Reason.NOT_UP, "the answer is JSON, but no object")
         data = document.get("data")
@@ -121,14 +147,47 @@ def health(answer: Answer) -> tuple[Value, ...]:
 
 def cache(answer: Answer) -> tuple[Value, ...]:
     """Read the cache statistics; each field by itself, so that one that is missing costs only itself."""
-    document = _accepted(answer)
+    document = accepted(answer)
     return tuple(_value(name, document, f"data.{field}", convert) for name, field, convert in _CACHE_FIELDS)
 
 
 def json_values(answer: Answer, values: Mapping[str, str]) -> tuple[Value, ...]:
     """Read the value at each path."""
-    document = _accepted(answer, unwrapped=False)
+    document = accepted(answer, unwrapped=False)
     return tuple(_value(name, document, path) for name, path in values.items())
+
+
+def command_values(ended: Ended, values: Mapping[str, str]) -> tuple[Value, ...]:
+    """Read what a command printed: one number, or with `values` the value at each path of its JSON.
+
+    A command that did not end with 0 has an exit status, and no other reading.
+    """
+    if ended.status < 0:
+        raise NoReading(Reason.ENDED, f"signal {-ended.status}{_last_words(ended)}")
+    status = Value("exit_status", float(ended.status))
+    try:
+        if ended.status:
+            raise NoReading(Reason.ENDED, f"exit status {ended.status}{_last_words(ended)}")
+        if not values:
+            return Value(OUTPUT, as_number(ended.out.decode("utf-8", "replace"))), status
+        document = load(ended.out)
+    except NoReading as failure:
+        return *(Value(name, None, failure.text) for name in values or (OUTPUT,)), status
+    return *(_value(name, document, path) for name, path in values.items()), status
+
+
+def _last_words(ended: Ended) -> str:
+    """Return the last line that a command wrote to its standard error, behind a colon."""
+    lines = ended.err.decode("utf-8", "replace").strip().splitlines()
+    return f": {clean(lines[-1])}" if lines else ""
+
+
+def accepted(answer: Answer, *, unwrapped: bool = True) -> Any:
+    """Return the JSON of a 200; NoReading STATUS with the target's own words for any other status."""
+    if answer.status != 200:
+        raise NoReading(Reason.STATUS, f"{answer.status} {said(answer.body)}".rstrip())
+    document = load(answer.body)
+    return unwrap(document) if unwrapped else document
 
 
 def _value(name: str, document: Any, path: str, convert: Callable[[Any], float] = as_number) -> Value:
@@ -142,16 +201,8 @@ def _value(name: str, document: Any, path: str, convert: Callable[[Any], float] 
         return Value(name, None, f"{path}: {failure.text}")
 
 
-def _accepted(answer: Answer, *, unwrapped: bool = True) -> Any:
-    """Return the JSON of a 200; NoReading STATUS with the target's own words for any other status."""
-    if answer.status != 200:
-        raise NoReading(Reason.STATUS, f"{answer.status} {_said(answer.body)}".rstrip())
-    document = load(answer.body)
-    return unwrap(document) if unwrapped else document
-
-
-def _said(body: bytes) -> str:
-    """Return the error text of a JSON body in either envelope, else nothing."""
+def said(body: bytes) -> str:
+    """Return the error text of a JSON body in either envelope, on one line and bounded, else nothing."""
     try:
         document = unwrap(load(body))
     except NoReading:

@@ -6,26 +6,24 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
-from loadgate.plan.headers import resolve_headers
 from loadgate.plan.plan import Plan
-from loadgate.plan.scenario import Probe
+from loadgate.plan.probe import Probe
 from loadgate.store.watch import Reading
+from loadgate.watch.counters import Rates
 from loadgate.watch.journal import Journal
 from loadgate.watch.parse import NoReading, Reason
-from loadgate.watch.probes import Value, failed, read_answer
-from loadgate.watch.process import ProcessReader
+from loadgate.watch.probes import Value, failed
+from loadgate.watch.readers import Readers
 from loadgate.watch.restarts import Restart, RestartWatch
 from loadgate.watch.schedule import next_slot, time_limit
-from loadgate.watch.web import address_of, ask, make_client, same_origin
 
-T = TypeVar("T")
-
+BASELINE_WITHIN: Final = 0.2
+"""Seconds that the first look at a counter may take from the run's own time, before its first reading."""
 STOP_WITHIN: Final = 1.0
 """Seconds that `stop` waits for the thread."""
 
@@ -39,21 +37,13 @@ class ProbeRunner:
     """
 
     def __init__(self, plan: Plan, anchor: float, path: Path, environ: Mapping[str, str]) -> None:
-        scenario = plan.scenario
-        self._host = scenario.host
-        self._probes = scenario.probes
+        self._probes = plan.scenario.probes
         self._anchor = anchor
-        self._headers = resolve_headers(scenario.http, environ)
-        self._urls = {item.name: address_of(self._host, item.http) for item in self._probes if item.http}
-        secure = any(url.startswith("https:") for url in self._urls.values())
-        self._client = make_client(scenario.http, secure)
-        self._readers = {
-            item.name: ProcessReader(item.process, self._host) for item in self._probes if item.process
-        }
-        self._watches = {item.name: RestartWatch(item.name, item.kind) for item in self._probes}
+        self._readers = Readers(plan.scenario, environ)
+        self._watches = {item.name: RestartWatch(item) for item in self._probes}
+        self._rates = {item.name: Rates(item.counters) for item in self._probes}
         self._missed = {item.name: 0 for item in self._probes}
         self._journal = Journal(path)
-        self._scanner: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name="loadgate-probes", daemon=True)
@@ -61,7 +51,6 @@ class ProbeRunner:
     def start(self) -> Self:
         """Open the database and start the thread; StoreError when the database cannot be written."""
         self._journal.open()
-        self._scanner = ThreadPoolExecutor(1, thread_name_prefix="loadgate-process-probe")
         self._loop = asyncio.new_event_loop()
         self._thread.start()
         return self
@@ -110,7 +99,6 @@ class ProbeRunner:
     def _main(self) -> None:
         """Be the thread: run until stopped, then close everything, whatever happened."""
         assert self._loop is not None
-        assert self._scanner is not None
         try:
             self._loop.run_until_complete(self._run())
         except Exception as error:  # noqa: BLE001  # the run goes on without probes, and says so
@@ -118,7 +106,7 @@ class ProbeRunner:
         finally:
             self._loop.close()
             self._journal.close()
-            self._scanner.shutdown(wait=True, cancel_futures=True)
+            self._readers.close()
 
     async def _run(self) -> None:
         tasks = [asyncio.create_task(self._keep(probe)) for probe in self._probes]
@@ -128,13 +116,11 @@ class ProbeRunner:
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 self._journal.add_error(f"a probe ended: {type(result).__name__}: {result}")
-        await self._client.aclose()
+        await self._readers.aclose()
 
     async def _keep(self, probe: Probe) -> None:
         """Take one probe's readings, slot by slot."""
-        reader = self._readers.get(probe.name)
-        if reader is not None:
-            await self._scan(reader.baseline)
+        await self._baseline(probe)
         slot = next_slot(self._now(), probe.every)
         while True:
             await asyncio.sleep(max(0.0, slot * probe.every - self._now()))
@@ -143,12 +129,25 @@ class ProbeRunner:
             self._missed[probe.name] += following - slot - 1
             slot = following
 
+    async def _baseline(self, probe: Probe) -> None:
+        """Take the look from which differences count; one that fails leaves the first reading without any."""
+        await self._readers.baseline(probe)
+        if not probe.counters:
+            return
+        limit = min(probe.timeout, max(BASELINE_WITHIN, -self._now()))
+        with contextlib.suppress(NoReading):
+            at = self._now()
+            values = await self._readers.read(probe, limit)
+            self._rates[probe.name].add(at, values)
+            self._watches[probe.name].values(at, values)
+
     async def _attempt(self, probe: Probe, slot: int) -> None:
         """Take the readings of one slot and keep them, good or bad."""
         # The loop's timers may be a nanosecond early, and a slot at a border belongs to the phase after it.
         begun = max(self._now(), slot * probe.every)
         try:
-            values = await self._values(probe, time_limit(begun, probe.every, slot, probe.timeout))
+            limit = time_limit(begun, probe.every, slot, probe.timeout)
+            values = await self._readers.read(probe, limit)
         except NoReading as failure:
             values = failed(probe, failure)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not end the run
@@ -156,36 +155,27 @@ class ProbeRunner:
             self._journal.add_error(text)
             values = failed(probe, NoReading(Reason.FAULT, text))
         took = self._now() - begun
+        values = self._completed(probe, begun, values)
         self._journal.add(
             [Reading(begun, probe.name, item.reading, item.value, item.error, took) for item in values]
         )
-        self._note_restarts(probe, begun, values)
 
-    async def _values(self, probe: Probe, limit: float) -> tuple[Value, ...]:
-        if probe.kind != "process":
-            url = self._urls[probe.name]
-            # Secrets are for the target, not for whoever else a probe asks.
-            headers = self._headers if same_origin(url, self._host) else {}
-            return read_answer(probe, await ask(self._client, url, headers, limit))
-        try:
-            async with asyncio.timeout(limit):
-                return await self._scan(self._readers[probe.name].read)
-        except TimeoutError:
-            detail = f"looking at the process took more than {limit:.3g} s"
-            raise NoReading(Reason.TIMEOUT, detail) from None
-
-    async def _scan(self, look: Callable[[], T]) -> T:
-        """Look at processes in a thread of its own: it takes long enough to disturb the other probes."""
-        return await asyncio.get_running_loop().run_in_executor(self._scanner, look)
-
-    def _note_restarts(self, probe: Probe, at: float, values: tuple[Value, ...]) -> None:
+    def _completed(self, probe: Probe, at: float, values: tuple[Value, ...]) -> tuple[Value, ...]:
+        """Add what several attempts tell together: restarts, and how fast counters grow."""
         watch = self._watches[probe.name]
         signs = [watch.values(at, values)]
-        if probe.kind == "process" and probe.name in self._readers:
-            signs.append(watch.identity(at, self._readers[probe.name].identity))
+        if probe.kind == "process":
+            signs.append(watch.identity(at, self._readers.identity(probe)))
         for sign in signs:
             if sign is not None:
                 self._journal.add_restart(sign)
+        values = (*values, *self._rates[probe.name].add(at, values))
+        if "restarts" in probe.readings:
+            # It tells no more than the reading that would show a restart.
+            sign_of = next(item for item in values if item.reading in ("uptime", "memory"))
+            count = float(watch.count) if sign_of.value is not None else None
+            values = (*values, Value("restarts", count, sign_of.error))
+        return values
 
     def _now(self) -> float:
         """Return the run time."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import zlib
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -69,22 +70,87 @@ def make_client(http: Http, secure: bool) -> httpx.AsyncClient:
     )
 
 
+class Exchange(NamedTuple):
+    """A whole answer: its status, its headers as they came (names in lower case), its body, decoded.
+
+    `own` is this side's address of the connection, which a target may echo.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    own: str = ""
+
+    def header(self, name: str) -> str:
+        """Return the first header of a name in lower case; "" where there is none."""
+        return next((value for key, value in self.headers if key == name), "")
+
+
 async def ask(client: httpx.AsyncClient, url: str, headers: Mapping[str, str], limit: float) -> Answer:
     """Get a URL and return status and body; NoReading when there is no whole answer in `limit` seconds."""
+    answer = await exchange(client, "GET", url, headers, limit, LARGEST)
+    return Answer(answer.status, answer.body)
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    limit: float,
+    largest: int,
+    content: bytes | None = None,
+) -> Exchange:
+    """Send a request and return the whole answer; NoReading when there is none in `limit` seconds.
+
+    A body of more than `largest` bytes, as it comes or decoded, is none (TOO_LARGE): it is not read on.
+    """
     try:
-        async with asyncio.timeout(limit), client.stream("GET", url, headers=dict(headers)) as response:
-            body = bytearray()
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > LARGEST:
-                    raise NoReading(Reason.TOO_LARGE, f"more than {LARGEST} bytes from {url}")
-            return Answer(response.status_code, bytes(body))
+        async with (
+            asyncio.timeout(limit),
+            client.stream(method, url, headers=dict(headers), content=content) as response,
+        ):
+            own = _own_address(response)  # while the connection is there
+            return Exchange(
+                response.status_code,
+                tuple((name.lower(), value) for name, value in response.headers.multi_items()),
+                await _body(response, url, largest),
+                own,
+            )
     except TimeoutError:
         raise NoReading(Reason.TIMEOUT, f"{url} took more than {limit:.3g} s") from None
     except httpx.ConnectTimeout:
         raise NoReading(Reason.TIMEOUT, f"no connection to {url} within the connect timeout") from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
         raise NoReading(Reason.CONNECTION, f"{url}: {why(error)}") from error
+
+
+async def _body(response: httpx.Response, url: str, largest: int) -> bytes:
+    """Read a body within its bound; of one that says that it is larger, nothing."""
+    too_large = NoReading(Reason.TOO_LARGE, f"more than {largest} bytes from {url}")
+    declared = response.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > largest:
+        raise too_large
+    # "identity" was asked for. httpx would decode whatever comes without any bound.
+    coded = response.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate")
+    unpack = zlib.decompressobj(wbits=47) if coded else None
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        try:
+            body += unpack.decompress(piece, largest + 1) if unpack is not None else piece
+        except zlib.error as error:
+            raise NoReading(Reason.CONNECTION, f"{url}: the body cannot be unpacked: {error}") from None
+        if len(body) > largest:
+            raise too_large
+    if unpack is not None and body and not unpack.eof:
+        raise NoReading(Reason.CONNECTION, f"{url}: the packed body ended early")
+    return bytes(body)
+
+
+def _own_address(response: httpx.Response) -> str:
+    stream = response.extensions.get("network_stream")
+    address = stream.get_extra_info("client_addr") if stream is not None else None
+    return str(address[0]) if address else ""
 
 
 def why(error: BaseException) -> str:
