@@ -15,6 +15,7 @@ from loadgate.errors import LoadgateError
 from loadgate.exit_codes import ExitCode
 
 COMMANDS = {
+    "alerts": "loadgate.cli.alerts:alerts",
     "baseline": "loadgate.cli.baseline:baseline",
     "calibrate": "loadgate.cli.calibrate:calibrate",
     "compare": "loadgate.cli.compare:compare",
@@ -23,9 +24,12 @@ COMMANDS = {
     "export": "loadgate.cli.report:export",
     "gate": "loadgate.cli.gate:gate",
     "init": "loadgate.cli.init:init",
+    "notify": "loadgate.cli.notify:notify",
+    "rollback": "loadgate.cli.rollback:rollback",
     "run": "loadgate.cli.run:run",
     "runs": "loadgate.cli.runs:runs",
     "selftest": "loadgate.cli.selftest:selftest",
+    "smoke": "loadgate.cli.smoke:smoke",
     "staging": "loadgate.cli.staging:staging",
     "completion": "loadgate.cli.completion:completion",
     "validate": "loadgate.cli.plans:validate",

@@ -20,6 +20,7 @@ from loadgate.judge.intervals import LENGTHS_NEEDED, Samples
 from loadgate.judge.samples import Latencies
 from loadgate.measure.histogram import RANKS_PER_WHOLE
 from loadgate.measure.layout import HIGHEST_EQUIVALENT
+from loadgate.measure.levels import edges
 from loadgate.plan.samples import DOUBT
 from loadgate.plan.sla import Limit, Objective
 from loadgate.plan.units import format_duration
@@ -36,13 +37,17 @@ class Shown:
     """What the interval of a value (SI) shows; True: met for sure, False: missed for sure, None: neither.
 
     `past` is about the limit that fails the row: its alert threshold, or the target where it has none.
-    `settled_by` says how much more of the same load would decide about that limit where it is open.
+    `settled_by` says how much more of the same load would decide about that limit where it is open. `doubt`
+    is one minus the confidence of each bound; where the
+    run does not tell its noise, a look at it is too early.
     """
 
     interval: tuple[float, float]
     target: bool | None
     past: bool | None
     settled_by: str = ""
+    doubt: float = DOUBT
+    tells_noise: bool = True
 
 
 def percentile_shown(
@@ -82,8 +87,8 @@ def share_shown(objective: Objective, samples: Samples, seconds: float, *, of_go
     rate = samples.bad / samples.total
     low = _greatest(lambda share: samples.above_by_windows(none, share), 0.0, rate)
     high = _least(lambda share: samples.below_by_windows(none, share), rate, 1.0)
-    lower = min(low or 0.0, lower_share(samples.bad, samples.total, DOUBT))
-    upper = max(1.0 if high is None else high, upper_share(samples.bad, samples.total, DOUBT))
+    lower = min(low or 0.0, lower_share(samples.bad, samples.total, samples.doubt))
+    upper = max(1.0 if high is None else high, upper_share(samples.bad, samples.total, samples.doubt))
     ends = (1 - upper, 1 - lower) if of_good else (lower, upper)
     return _shown(
         objective,
@@ -93,16 +98,6 @@ def share_shown(objective: Objective, samples: Samples, seconds: float, *, of_go
         seconds,
         of_good=of_good,
     )
-
-
-def edges(limit: Limit) -> tuple[int, int]:
-    """Return the threshold (µs) over which a latency misses "< T" (meets "> T"), and the next best one.
-
-    Latencies are whole µs, so that "< T" is missed from T on: over T - 1 µs, where that was counted.
-    """
-    micros = round(limit.value * 1e6, 3)
-    strictly_below = limit.op in ("<", ">=")
-    return (math.ceil(micros) - 1 if strictly_below else math.floor(micros)), math.floor(micros)
 
 
 def _shown(
@@ -123,7 +118,7 @@ def _shown(
     if past is None:
         over, share = ask(objective.alert or objective.target)
         settled_by = _settled_by(samples, requests_needed(samples, over, share), seconds)
-    return Shown(interval, target, past, settled_by)
+    return Shown(interval, target, past, settled_by, samples.doubt, samples.tells_noise)
 
 
 def _met(limit: Limit, samples: Samples, ask: Ask, *, of_good: bool) -> bool | None:
@@ -205,7 +200,7 @@ def requests_needed(samples: Samples, over: Floats, share: float) -> int | None:
     )
     needed = math.ceil(times * total) if samples.short or times > 1 else total
     if samples.counted:
-        by_binomial = _by_binomial(count, total, share, under=under)
+        by_binomial = _by_binomial(count, total, share, samples.doubt, under=under)
         if by_binomial is None:
             return None
         # A short run without one request over the limit has only the binomial bound to meet.
@@ -214,12 +209,12 @@ def requests_needed(samples: Samples, over: Floats, share: float) -> int | None:
     return needed if needed <= FARTHEST * total else None
 
 
-def _by_binomial(count: int, total: int, share: float, *, under: bool) -> int | None:
+def _by_binomial(count: int, total: int, share: float, doubt: float, *, under: bool) -> int | None:
     """Return the fewest requests, at the present share over the limit, that the binomial bound asks for."""
 
     def enough(n: int) -> bool:
         k = count * n / total
-        return k <= most_below(n, share, DOUBT) if under else k >= fewest_above(n, share, DOUBT)
+        return k <= most_below(n, share, doubt) if under else k >= fewest_above(n, share, doubt)
 
     low, high = total - 1, total
     while not enough(high):

@@ -8,18 +8,18 @@ microseconds; a limit "< T" counts the values over T - 1 µs where those were co
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
-from loadgate.judge.confidence import Shown, edges, mean_shown, percentile_shown
+from loadgate.judge.confidence import Shown, mean_shown, percentile_shown
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
 from loadgate.judge.samples import Latencies, Slot
 from loadgate.judge.slots import slots
-from loadgate.measure.histogram import RANKS_PER_WHOLE, Histogram, rank_of
-from loadgate.measure.layout import HIGHEST_EQUIVALENT
+from loadgate.measure.histogram import RANKS_PER_WHOLE, rank_of
+from loadgate.measure.levels import edges, met_by_count, over_by_histogram
+from loadgate.measure.levels import latency as latency_level
 from loadgate.measure.window import Window
 from loadgate.plan.sla import Limit, Objective
 
@@ -47,6 +47,7 @@ def latency(objective: Objective, evidence: Evidence, merged: bool = False) -> O
         cut,
         [_measure(objective, slot) for slot in found.by_slot(cut, thresholds(objective))],
         shown=_shown(objective, found, evidence.seconds, merged),
+        doubt=evidence.doubt,
         method=EXACT_VALUE if objective.rank is None else EXACT if whole.exact else BY_HISTOGRAM,
         notes=_notes(objective, evidence, total),
     )
@@ -87,17 +88,13 @@ def _measure(objective: Objective, slot: Slot) -> Measured:
         return NOTHING
     if objective.rank is not None:
         return _percentile(objective, objective.rank, slot)
-    if slot.infinite:
-        return measured(objective, math.inf, n)
-    micros = slot.histogram.maximum if objective.statistic == "max" else slot.histogram.mean
-    return measured(objective, None if micros is None else micros / 1e6, n)
+    return measured(objective, latency_level(slot.histogram, slot.infinite, objective.statistic, None), n)
 
 
 def _percentile(objective: Objective, rank: int, slot: Slot) -> Measured:
     """Compare a percentile with its limits by counting, where the values over them were counted."""
     n = slot.histogram.total + slot.infinite
-    found = slot.histogram.percentile(rank, slot.infinite)
-    by_value = measured(objective, None if found is None else found / 1e6, n)
+    by_value = measured(objective, latency_level(slot.histogram, slot.infinite, None, rank), n)
     allowed = n - rank_of(rank, n)
     failing = objective.alert or objective.target
     holds = _met_exactly(objective.target, slot, allowed)
@@ -106,7 +103,7 @@ def _percentile(objective: Objective, rank: int, slot: Slot) -> Measured:
         past = _met_exactly(objective.alert, slot, allowed)
     bad = _over_limit(failing, slot)
     if bad is None:
-        bad = _over_by_histogram(slot.histogram, edges(failing)[1]) + slot.infinite
+        bad = over_by_histogram(slot.histogram, edges(failing)[1]) + slot.infinite
     return Measured(
         by_value.value,
         n,
@@ -129,22 +126,13 @@ def _met_exactly(limit: Limit, slot: Slot, allowed: int) -> bool | None:
     `allowed` is the number of values that may lie over the limit: n - ceil(p·n).
     """
     over = _over_limit(limit, slot)
-    if over is None:
-        return None
-    within = over <= allowed
-    return within != limit.upward
+    return None if over is None else met_by_count(limit, over, allowed)
 
 
 def _over_limit(limit: Limit, slot: Slot) -> int | None:
     """Count the latencies over a limit, the infinite ones too; None where not counted."""
     found = next((slot.over[edge] for edge in edges(limit) if edge in slot.over), None)
     return None if found is None else found + slot.infinite
-
-
-def _over_by_histogram(histogram: Histogram, threshold_us: int) -> int:
-    """Count the values of counters whose highest value is over a threshold."""
-    sparse = histogram.to_sparse()
-    return int(sparse.counts[HIGHEST_EQUIVALENT[sparse.indices] > threshold_us].sum())
 
 
 def _notes(objective: Objective, evidence: Evidence, total: Window) -> tuple[str, ...]:

@@ -19,15 +19,18 @@ from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
 from loadgate.judge.samples import cells_of, of_shares, summed
 from loadgate.judge.slots import Interval, slots, slots_of
-from loadgate.measure.window import ENDINGS, Count, Window
+from loadgate.measure.columns import Tally
+from loadgate.measure.layout import Int64s
+from loadgate.measure.levels import errors, known_errors, misses, repeats
+from loadgate.measure.window import Count, Counting, Window
 from loadgate.plan.sla import Objective
 
 LATE: Final = 0.01
 """The share of ok answers after the end of the phase that is worth a note."""
 
 
-Counted = Callable[[Window], tuple[int, int]]
-"""Says of a window how many of its requests are bad, and of how many."""
+Counted = Callable[[Counting[Int64s]], tuple[Int64s, Int64s]]
+"""Says of windows how many of their requests are bad, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Case:
     merged: bool = False
 
     @cached_property
-    def windows(self) -> tuple[Window, ...]:
+    def windows(self) -> tuple[Tally, ...]:
         """Return the row's windows of the steady phase."""
         return self.evidence.of(self.objective.endpoint)
 
@@ -59,7 +62,7 @@ def error_rate(objective: Objective, evidence: Evidence, merged: bool = False) -
     case = Case(objective, evidence, merged)
     in_flight = evidence.ended == "died" or evidence.running
     missing = 0 if in_flight else max(Books.of([case.total]).missing, 0)
-    result = _unless_only_lost(_with_errors(case, _all, missing), case)
+    result = _unless_only_lost(_with_errors(case, errors, missing), case)
     return _with_retries(result, case, missing)
 
 
@@ -75,22 +78,10 @@ def _with_errors(case: Case, counted: Counted, missing: int = 0) -> ObjectiveRes
     return _by_windows(case, counted, evaluate, missing=missing)
 
 
-def _all(window: Window) -> tuple[int, int]:
-    """Count every arrival without an ok answer as an error."""
-    bad = sum(window.count(name) for name in ENDINGS if name is not Count.OK)
-    return bad, bad + window.count(Count.OK)
-
-
-def _known(window: Window) -> tuple[int, int]:
-    """Leave out the arrivals whose end the generator cannot tell."""
-    (bad, n), unknown = _all(window), window.count(Count.LOST) + window.count(Count.UNSENT_GENERATOR)
-    return bad - unknown, n - unknown
-
-
-def _all_and_retried(window: Window) -> tuple[int, int]:
+def _all_and_retried(windows: Counting[Int64s]) -> tuple[Int64s, Int64s]:
     """Count as errors too, of the ok answers, as many as requests were sent again."""
-    bad, n = _all(window)
-    return min(bad + window.count(Count.RETRIES), n), n
+    bad, n = errors(windows)
+    return np.minimum(bad + windows.count(Count.RETRIES), n), n
 
 
 def _unless_only_lost(result: ObjectiveResult, case: Case) -> ObjectiveResult:
@@ -103,7 +94,7 @@ def _unless_only_lost(result: ObjectiveResult, case: Case) -> ObjectiveResult:
     unknown = books.lost + books.unsent_generator
     if not unknown or result.verdict not in (Grade.FAIL, Grade.INCONCLUSIVE, Grade.WARN):
         return result
-    without = _with_errors(case, _known)
+    without = _with_errors(case, known_errors)
     if SEVERITY.index(without.verdict) <= SEVERITY.index(result.verdict):
         return result
     shown = result.objective.target.spelled(without.value or 0.0)
@@ -111,7 +102,7 @@ def _unless_only_lost(result: ObjectiveResult, case: Case) -> ObjectiveResult:
         f"{result.reason}; {unknown} of these requests were lost or never sent by the generator, and without "
         f"them it is {shown}: run again with the workers that it takes"
     )
-    return replace(result, verdict=Grade.INCONCLUSIVE, reason=reason)
+    return replace(result, verdict=Grade.INCONCLUSIVE, reason=reason, settled=False)
 
 
 def _with_retries(result: ObjectiveResult, case: Case, missing: int) -> ObjectiveResult:
@@ -131,13 +122,13 @@ def _with_retries(result: ObjectiveResult, case: Case, missing: int) -> Objectiv
     if result.verdict is not Grade.PASS or counted.verdict is Grade.PASS:
         return replace(result, notes=(*result.notes, said))
     reason = f"{result.reason}; not shown to hold, since {said}: see whether the target drops requests"
-    return replace(result, verdict=Grade.WARN, reason=reason)
+    return replace(result, verdict=Grade.WARN, reason=reason, settled=False)
 
 
 def cache_hit_rate(objective: Objective, evidence: Evidence, merged: bool = False) -> ObjectiveResult:
     """Judge the answers marked as cached among those to a text that had been sent before."""
     case = Case(objective, evidence, merged)
-    if not _repeats(case.total):
+    if not repeats(case.total):
         return invalid(
             objective,
             "no ok answer to a repeated text was seen: let the traffic repeat some of its texts, "
@@ -145,21 +136,13 @@ def cache_hit_rate(objective: Objective, evidence: Evidence, merged: bool = Fals
         )
     failing = objective.alert or objective.target
 
-    def evaluate(misses: int, repeats: int) -> Measured:
-        if not repeats:
+    def evaluate(missed: int, n: int) -> Measured:
+        if not n:
             return NOTHING
-        found = measured(objective, (repeats - misses) / repeats, repeats)
-        return replace(found, bad=misses, allowed=1 - failing.value)
+        found = measured(objective, (n - missed) / n, n)
+        return replace(found, bad=missed, allowed=1 - failing.value)
 
-    return _by_windows(case, _misses, evaluate, of_good=True)
-
-
-def _misses(window: Window) -> tuple[int, int]:
-    return window.count(Count.REPEAT_MISSES), _repeats(window)
-
-
-def _repeats(window: Window) -> int:
-    return window.count(Count.REPEAT_HITS) + window.count(Count.REPEAT_MISSES)
+    return _by_windows(case, misses, evaluate, of_good=True)
 
 
 def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
@@ -212,14 +195,16 @@ def _by_windows(
     `missing` bad ones are in no window.
     """
     objective, evidence, windows = case.objective, case.evidence, case.windows
-    found = np.array([counted(window) for window in windows], np.int64).reshape(-1, 2)
+    found = np.stack(counted(evidence.counts(objective.endpoint)), axis=1)
     cut = slots(evidence.steady, objective.every)
     at = slots_of(cut, windows)
     by_slot = np.stack([summed(at, found[:, index], len(cut)) for index in (0, 1)], axis=1)
     bad, n = (int(number) + missing for number in found.sum(axis=0))
     shown = None
     if n:
-        samples = replace(_samples(case, found, missing, alike=of_good), merged=case.merged)
+        samples = replace(
+            _samples(case, found, missing, alike=of_good), merged=case.merged, doubt=evidence.doubt
+        )
         shown = share_shown(objective, samples, evidence.seconds, of_good=of_good)
     return decide(
         objective,
@@ -227,6 +212,7 @@ def _by_windows(
         cut,
         [evaluate(int(part[0]), int(part[1])) for part in by_slot],
         shown=shown,
+        doubt=evidence.doubt,
         unit_of_n="repeated requests" if of_good else "requests",
         method="exact count",
     )

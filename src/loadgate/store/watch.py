@@ -1,4 +1,4 @@
-"""The watch database: what the control room saw of the target (probes, alerts) and did about it."""
+"""The watch database: what the control room saw of the target, what it did about it, and whom it told."""
 
 from __future__ import annotations
 
@@ -58,6 +58,23 @@ class ActionStage(NamedTuple):
     id: int | None = None
 
 
+class Notice(NamedTuple):
+    """One attempt to deliver a message to a receiver, as it ended at that run time.
+
+    `stage` is "delivered", "failed" (it is tried again) or "given up". `key` is what the message carried, so
+    that a receiver can tell a repetition. `detail` has `covers`, the entries of the message, each as
+    `[alert, transition]`, the number of the `attempt`, and for a failure its `text`.
+    """
+
+    at: float
+    key: str
+    receiver: str
+    stage: str
+    detail: Mapping[str, Any]
+    wall: str | None = None
+    id: int | None = None
+
+
 class WatchWriter:
     """The one writer of a watch database; opened, used and closed in one thread.
 
@@ -106,6 +123,22 @@ class WatchWriter:
             cursor = connection.execute(
                 "INSERT INTO action (at, wall, alert, step, stage, detail) VALUES (?, ?, ?, ?, ?, ?)",
                 (stage.at, stage.wall, stage.alert, stage.step, stage.stage, to_json(dict(stage.detail))),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def notice(self, notice: Notice) -> int:
+        """Write how an attempt to deliver a message ended, and return its id."""
+        with self._transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO notice (at, wall, key, receiver, stage, detail) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    notice.at,
+                    notice.wall,
+                    notice.key,
+                    notice.receiver,
+                    notice.stage,
+                    to_json(dict(notice.detail)),
+                ),
             )
         return int(cursor.lastrowid or 0)
 
@@ -190,6 +223,15 @@ class WatchReader:
             return [
                 ActionStage(at, step, stage, from_json(detail), for_alert, wall, row_id)
                 for at, step, stage, detail, for_alert, wall, row_id in rows
+            ]
+
+    def notices(self) -> list[Notice]:
+        """Give how every attempt to deliver a message ended, in the order in which it was written."""
+        rows = self._rows("SELECT at, key, receiver, stage, detail, wall, id FROM notice ORDER BY id", [])
+        with told_as_store_errors("read", self._path):
+            return [
+                Notice(at, key, receiver, stage, from_json(detail), wall, row_id)
+                for at, key, receiver, stage, detail, wall, row_id in rows
             ]
 
     def close(self) -> None:
