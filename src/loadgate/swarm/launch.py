@@ -22,6 +22,8 @@ from loadgate.store.folder import RunFolder
 from loadgate.swarm.inspect import generator_environment
 from loadgate.swarm.secret import SECRET, SECRET_FILE
 
+DECIDED = signal.SIGUSR1
+"""The signal that tells a master that its run is decided."""
 _WORKERS_WITHIN = 60
 """Seconds in which every worker must have joined the master."""
 _TAIL_LINES = 12
@@ -61,6 +63,11 @@ class Generator:
         """Ask the master to end the run gracefully."""
         if self.master.poll() is None:
             self.master.send_signal(signal.SIGINT)
+
+    def decide(self) -> None:
+        """Tell the master that every objective is decided, so that the run needs no more load."""
+        if self.master.poll() is None:
+            self.master.send_signal(DECIDED)
 
     def wait(self, timeout: float) -> bool:
         """Wait for every process to end; return whether all did."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import orjson
 from gevent.event import Event
 from locust.runners import STATE_MISSING, LocalRunner
 
@@ -26,11 +25,12 @@ from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
 from loadgate.swarm import messages, patches
-from loadgate.swarm.fingerprint import Fingerprint, expect
+from loadgate.swarm.enrolment import Enrolment
+from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.fleet import alive
 from loadgate.swarm.keeper import Keeper, Key
 from loadgate.swarm.muster import GONE_AFTER, GONE_AFTER_HERE, Muster, Orders
-from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions
+from loadgate.swarm.past import folder_of, past_of
 from loadgate.swarm.roster import Worker
 from loadgate.swarm.secret import is_loopback
 from loadgate.traffic.arrivals import ArrivalSchedule
@@ -38,8 +38,6 @@ from loadgate.traffic.engine import schedule_of
 from loadgate.traffic.tasks import kinds_of
 from loadgate.traffic.user import LoadUser
 
-_LEAD = 0.3
-"""Seconds at least between the last user's start and run time 0."""
 _UNPLANNED_DRAIN = 30.0
 """Seconds that requests of a run without a plan get to end."""
 _GRACE = 3.0
@@ -73,14 +71,25 @@ class Master:
         self.ended: str | None = None
         self.fault: str = ""
         self._fault_hint = ""
-        self._base = folder
-        self._fingerprint = fingerprint
-        self._past: Past | None = past_of(self.folder)
-        self._wall = 0.0
         self._finalised = False
         self._closed = Event()
         self._muster = self._make_muster()
+        # Before the keeper opens the run: whether another master began it.
+        past = past_of(self.folder)
         self._keeper = Keeper(self.folder, self._committed, self._commit_failed)
+        self._enrolment = Enrolment(
+            environment,
+            plan,
+            self.folder,
+            self._muster,
+            self._keeper,
+            send=self._send,
+            event=self._event,
+            past=past,
+            base=folder,
+            fingerprint=fingerprint,
+            is_local=self.is_local,
+        )
         self._conductor: gevent.Greenlet | None = None
 
     @property
@@ -114,133 +123,22 @@ class Master:
             # Users that Locust takes off a worker may end their request.
             timeout = self.plan.scenario.http.timeout
             self.environment.stop_timeout = max(self.environment.stop_timeout or 0.0, timeout)
-        if self._past is not None:
-            self._take_up(self._past, clients)
-        else:
-            self._write_down(len(clients))
-            for client in clients:
-                self._muster.roster.join(client, math.inf if self.is_local else time.monotonic())
-            for worker in self._muster.roster:
-                self._send_start(worker)
+        self._enrolment.begin(clients)
         self._conductor = gevent.spawn(self._conduct)
         if not self.is_local:
             # What exists by now lives as long as the run: a collection that looks at all of it takes 40 ms.
             gc.collect()
             gc.freeze()
 
-    def _write_down(self, workers: int) -> None:
-        """Write the run's first values, and set run time 0 of a run that has no plan."""
-        if self.plan is None:
-            self._set_anchor(time.monotonic(), time.time())
-        plan = self.plan.to_json() if self.plan is not None else None
-        if plan is not None and not self.folder.plan.exists():
-            self.folder.plan.write_bytes(plan)
-        self._keeper.values(
-            id=self.run,
-            scenario=self.plan.scenario.name if self.plan else stock_name(self.environment),
-            plan=orjson.loads(plan) if plan else None,
-            host=self.environment.host or (self.plan.scenario.host if self.plan else None),
-            started_at=datetime.now(UTC).isoformat(),
-            ended=None,
-            mode="standalone" if self.is_local else "distributed",
-            model=self.plan.scenario.traffic.model if self.plan else "closed",
-            flushed=False,
-            workers_expected=workers,
-            versions=versions(),
-            fingerprint=self._fingerprint.to_wire() if self._fingerprint is not None else None,
-            machine=this_machine(),
-            pid=os.getpid(),
-        )
-
-    def _take_up(self, past: Past, clients: Sequence[str]) -> None:
-        """Go on with a run whose master died: same run time, same names, nothing granted a second time."""
-        now = time.monotonic()
-        self._wall = past.wall
-        self._muster.anchor = past.anchor_on(messages.boot_id(), now, time.time())
-        self._keeper.values(anchor=self._anchor_value(), pid=os.getpid())
-        self._muster.roster.reserve(past.workers.values())
-        for client in clients:
-            self._take_back(past, client)
-        self._muster.resume(now, past.last_second, written=past.written, offered=past.offered)
-        self._event("resumed", measured_until=past.last_second + 1, workers=len(clients))
-        self._keep_names()
-
-    def _take_back(self, past: Past, client: str) -> Worker:
-        """Let a worker be who it was under the master before; one that is new is told everything."""
-        name = past.workers.get(client)
-        roster = self._muster.roster
-        worker = roster.join(client, time.monotonic(), name=name, ready=name is not None)
-        if name is None:
-            self._send_start(worker)
-        else:
-            worker.seen.update(past.reports.get(name, {}))
-            self._send(messages.GO, self._go(), client)
-        return worker
-
     def enrol_late(self, client: str) -> None:
         """Give a worker that joins a run under way a place in it, or its old one."""
-        if self._finalised or self.is_local:
-            return
-        roster = self._muster.roster
-        if client in roster:
-            # It lost its connection, or met a new master; its share comes with the next leases.
-            roster.hear(client, time.monotonic())
-            return
-        if self._past is not None:
-            worker = self._take_back(self._past, client)
-        else:
-            worker = roster.join(client, time.monotonic())
-            self._send_start(worker)
-        self._event("worker_joined", worker=worker.name)
-        self._keep_names()
-
-    def _send_start(self, worker: Worker) -> None:
-        plan, roster = self.plan, self._muster.roster
-        here = roster.here()
-        start = messages.Start(
-            run=self.run,
-            worker=worker.name,
-            index=worker.number,
-            rank=here.index(worker),
-            workers=len(here),
-            plan=plan.to_json() if plan is not None else None,
-            files=expect(plan, self._base) if plan is not None and self._base is not None else {},
-            boot_id=messages.boot_id(),
-            anchor=self._muster.anchor,
-            wall=self._wall if self._muster.anchor is not None else None,
-            leased=self._muster.leased,
-        )
-        self._send(messages.START, start.to_wire(), worker.client)
+        if not self._finalised and not self.is_local:
+            self._enrolment.late(client)
 
     def users_are_ready(self) -> None:
-        """Set run time 0, once, at the next whole second that leaves the workers time to hear of it."""
-        if self._muster.anchor is not None:
-            return
-        now, wall = time.monotonic(), time.time()
-        whole = int(wall + _LEAD) + 1
-        self._set_anchor(now + (whole - wall), whole)
-        for worker in self._muster.roster:
-            worker.ready = True
-            self._muster.roster.hear(worker.client, now)
-            self._send(messages.GO, self._go(), worker.client)
-        self._keep_names()
-        self._carry_out(self._muster.tick(now))
-
-    def _set_anchor(self, moment: float, wall: float) -> None:
-        # Run time 0 lies on a whole second of the wall clock, so that windows can be named by it.
-        fraction = wall - int(wall)
-        self._muster.anchor, self._wall = moment - fraction, float(int(wall))
-        self._keeper.values(anchor=self._anchor_value())
-
-    def _anchor_value(self) -> dict[str, Any]:
-        return {"monotonic": self._muster.anchor, "wall": self._wall, "boot_id": messages.boot_id()}
-
-    def _go(self) -> dict[str, Any]:
-        return {"run": self.run, "anchor": self._muster.anchor, "wall": self._wall}
-
-    def _keep_names(self) -> None:
-        """Write down who is who, for a master that may have to take the run up."""
-        self._keeper.values(workers={worker.client: worker.name for worker in self._muster.roster})
+        """Set run time 0, once all users exist, and share the first seconds out."""
+        if self._enrolment.users_are_ready():
+            self._carry_out(self._muster.tick(time.monotonic()))
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -290,6 +188,14 @@ class Master:
         self.ended = self.ended or "died"
         self.environment.process_exit_code = code
         gevent.spawn(self._end)
+
+    def decided(self) -> None:
+        """End the run as at its planned end: every objective is decided, and its plan says that this does."""
+        certain = self.plan is not None and self.plan.scenario.verdict.stop_when_certain
+        if self.ended is None and self._muster.anchor is not None and certain:
+            self.ended = "planned"
+            self._keeper.values(decided_at=self._run_time())
+            gevent.spawn(self._end)
 
     def interrupted(self) -> None:
         """Note that a signal ends the run."""

@@ -221,6 +221,11 @@ def end_on_signals(first: Callable[[int], None], second: Callable[[], None]) -> 
         install(number, handle, number)
 
 
+def call_on(number: int, handle: Callable[[], None]) -> None:
+    """Call `handle()` in a greenlet of its own whenever a signal comes."""
+    _originals.get("signal_handler", gevent.signal_handler)(number, handle)
+
+
 def interrupt_main() -> None:
     """Raise KeyboardInterrupt in the main greenlet, where Locust expects it."""
     gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())

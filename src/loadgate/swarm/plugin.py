@@ -25,6 +25,7 @@ from loadgate.swarm.beat import Link
 from loadgate.swarm.beat_link import BeatLink
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.frames import Refusal
+from loadgate.swarm.launch import DECIDED
 from loadgate.swarm.master import Master
 from loadgate.swarm.member import Member, refuse
 from loadgate.swarm.secret import fork_secret, secret_for
@@ -106,6 +107,11 @@ class Roles:
         """Start the run's clock, when this process keeps a run with a plan."""
         if self.master is not None:
             self.master.users_are_ready()
+
+    def decided(self) -> None:
+        """End the run before its time: the control room says that its verdict is certain."""
+        if self.master is not None:
+            self.master.decided()
 
     def test_stopping(self) -> None:
         """Come to an end while the users still exist."""
@@ -318,6 +324,8 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     if isinstance(runner, LocalRunner):
         roles.listen(runner)
     patches.end_on_signals(lambda _: _end_gracefully(roles, runner), lambda: os._exit(130))
+    if not isinstance(runner, WorkerRunner):
+        patches.call_on(DECIDED, roles.decided)
     environment.events.quitting.add_listener(_end_load)
 
 
