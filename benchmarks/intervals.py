@@ -17,6 +17,14 @@ estimate their noise; `short` is the share that is, in which a row is INCONCLUSI
 decides. `pass` is the share of all runs, short ones too, that would PASS at a limit that is exactly the true
 percentile: 5 % is what a 95 % bound allows.
 
+`--looks` asks something else: how often a run that is looked at again and again, as `stop_when_certain` does,
+is judged wrongly when the limit is exactly the true value, so that neither PASS nor FAIL is right. It ends at
+the first look that shows either, with its noise known or every second on that side. `early` is the share that
+ends before its time, `once` what comes of the same runs without looks, `whole` what would come of looks with
+5 % each from 20 s on. Bursts come twice a minute; the first half of a minute often has none, so that case is
+not judged. Exits 1 when `pass` or `fail` is over 5 %, and over that of `once`, by more than the simulation's
+own error.
+
 Exits 1 when for runs of at least 20 correlation lengths the coverage of a percentile leaves 93..97 % by more
 than the simulation's own error (two standard deviations), or when that of an error rate is under 93 % for
 runs of at least 100: how alike neighbouring seconds are in their errors is not estimated, and bursts come in
@@ -29,8 +37,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -38,6 +46,7 @@ import numpy as np
 from loadgate.judge.correlation import Floats, correlation_of
 from loadgate.judge.distributions import t_quantile
 from loadgate.judge.intervals import LENGTHS_NEEDED, Samples
+from loadgate.plan.looks import Look, looks
 from loadgate.plan.samples import DOUBT
 from machine import machine, met
 
@@ -248,6 +257,94 @@ def error_rates(options: argparse.Namespace) -> Iterator[bool]:
                 yield good or not judged
 
 
+# ---- looking again and again
+
+
+LOOKED_AT = (60, 300, 1200)
+"""Planned seconds of runs that are looked at before their end."""
+LOOK_RATE = {"p95": 100, "errors": 1000}
+CASES = (("p95", 0.0), ("p95", 0.5), ("p95", 0.7), ("independent", 0.0), ("AR(1) 0.7", 0.7), ("bursts", 0.0))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A run of which any first part can be looked at: `bad` by second, or `logs` of latencies, in seconds."""
+
+    n: Floats
+    bad: Floats | None
+    logs: Floats
+    at: Floats
+    true: float
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, kind: str, phi: float, seconds: int, sd: float) -> Drawn:
+        """Draw a run."""
+        if kind != "p95":
+            chance, true = error_share(rng, kind, seconds)
+            n = rng.poisson(LOOK_RATE["errors"], seconds)
+            bad = rng.binomial(n, np.minimum(chance, 1.0)).astype(float)
+            return cls(n.astype(float), bad, np.zeros(0), np.zeros(0), true)
+        n = rng.poisson(LOOK_RATE["p95"], seconds)
+        at = np.repeat(np.arange(seconds), n)
+        logs = (sd * ar1(rng, seconds, phi))[at] + SIGMA * rng.standard_normal(n.sum())
+        true = NormalDist().inv_cdf(0.95) * math.hypot(SIGMA, sd)
+        return cls(n.astype(float), None, logs, at, true)
+
+    def at_look(self, look: Look) -> tuple[Samples, Floats, float]:
+        """Return the samples so far, what is over the true value by second, and the share that may be."""
+        upto = int(look.after)
+        n = self.n[:upto]
+        if self.bad is not None:
+            bad = self.bad[:upto]
+            return Samples(n - bad, bad, doubt=look.doubt), np.zeros(upto), self.true
+        many = int(n.sum())
+        logs, at = self.logs[:many], self.at[:many]
+        rank = math.ceil(0.95 * many) - 1
+        own = np.bincount(at, logs > np.partition(logs, rank)[rank], upto) - 0.05 * n
+        over = np.bincount(at, logs > self.true, upto).astype(float)
+        return Samples(n, np.zeros(upto), own, correlation_of(own), doubt=look.doubt), over, 0.05
+
+
+def end_of(drawn: Drawn, plan: Sequence[Look]) -> tuple[bool, bool, bool]:
+    """Follow a run from look to look; tell whether it passes, fails, and ends before its time."""
+    for look in plan:
+        samples, over, share = drawn.at_look(look)
+        last = look is plan[-1]
+        if not last and not samples.tells_noise and not samples.is_plain(over, share):
+            continue
+        below, above = look.may_pass and samples.below(over, share), samples.above(over, share)
+        if below or above:
+            return below, above, not last
+    return False, False, False
+
+
+def repeated(options: argparse.Namespace) -> Iterator[bool]:
+    """Print the table of runs that are looked at; give for each case whether it is as it should be."""
+    rng = np.random.default_rng(options.seed)
+    print("value        phi  seconds  looks    pass   fail  early    once: pass   fail    whole: pass   fail")
+    for kind, phi in CASES:
+        for seconds in LOOKED_AT:
+            plan = looks(seconds)
+            whole = [replace(look, doubt=DOUBT, may_pass=True) for look in plan]
+            tallies = [Tally() for _ in range(9)]
+            for _ in range(options.runs):
+                drawn = Drawn.of(rng, kind, phi, seconds, options.level)
+                ends = (end_of(drawn, looked) for looked in (plan, whole[-1:], whole))
+                for tally, held in zip(tallies, (held for end in ends for held in end), strict=True):
+                    tally.add(held)
+            passes, fails, early, once, once_fails, _, often, often_fails, _ = tallies
+            good = passes.within(0.0, max(DOUBT, once.share))
+            good &= fails.within(0.0, max(DOUBT, once_fails.share))
+            judged = kind != "bursts" or seconds >= ERROR_LENGTHS
+            print(
+                f"{kind:11}  {phi:3}  {seconds:7}  {len(plan):5}   {passes.text()}  {fails.text()}"
+                f"  {early.text()}         {once.text()}  {once_fails.text()}           {often.text()}"
+                f"  {often_fails.text()}  {met(good) if judged else ''}",
+                flush=True,
+            )
+            yield good or not judged
+
+
 def main() -> int:
     """Simulate, print and judge."""
     parser = argparse.ArgumentParser(
@@ -256,8 +353,14 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=400, help="simulated runs of each case (default: 400)")
     parser.add_argument("--level", type=float, default=0.25, help="standard deviation of the log level")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--looks", action="store_true", help="simulate runs that are looked at instead")
     options = parser.parse_args()
     print(f"{machine()}; {options.runs} runs of each case, level {options.level:g}")
+    if options.looks:
+        good = list(repeated(options))
+        wanted = f"wrong PASS and FAIL at most {100 * DOUBT:g} % each, or as often as when judged once"
+        print(f"{wanted}: {met(all(good))}")
+        return 0 if all(good) else 1
     good = [*percentiles(options), *error_rates(options)]
     wanted = f"coverage {100 * LOW:g}..{100 * HIGH:g} % from {LENGTHS_NEEDED} correlation lengths on"
     print(f"{wanted}: {met(all(good))}")

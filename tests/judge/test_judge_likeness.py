@@ -181,6 +181,11 @@ def test_differences_are_told_in_words() -> None:
         ({"running": True}, "r still goes on"),
         ({"ended": "interrupted"}, "r was cut short (interrupted; 1m of 1m steady load)"),
         ({"steady_seconds": 59.0}, "r was cut short (planned; 59s of 1m steady load)"),
+        (
+            {"steady_seconds": 30.0, "decided": {"after": 30.0}},
+            "r ended early, since its verdict was certain (30s of 1m steady load): runs to compare are as "
+            "long as planned, without stop_when_certain",
+        ),
         ({"steady_seconds": 0.0, "steady_seconds_planned": 0.0}, "r has no steady load"),
     ],
 )

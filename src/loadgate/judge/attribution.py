@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from statistics import fmean, pstdev
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ from loadgate.judge import latency
 from loadgate.judge.evidence import STEADY, Books, Evidence
 from loadgate.judge.readings import find_probe
 from loadgate.judge.results import Grade, ObjectiveResult, spelled
-from loadgate.judge.rows import measured, subject
-from loadgate.measure.window import Count, Window, windows_merged
+from loadgate.judge.rows import NOTHING, Measured, measured, subject
+from loadgate.judge.slots import Interval
+from loadgate.measure.columns import Tally
 from loadgate.plan.sla import Limit, Objective
 from loadgate.plan.units import format_duration, format_number
 
@@ -72,41 +74,42 @@ def onset(evidence: Evidence, objective: Objective) -> float | None:
     None for rows of readings, where the steady phase began past the limit already (nothing moved then), and
     where windows are longer than a second.
     """
-    past = _past_by_second(evidence, objective)
-    seconds = sorted(past)
-    for place, second in enumerate(seconds):
-        ahead = [past[s] for s in seconds[place : place + _OF]]
-        if past[second] and sum(ahead) >= _PAST:
+    known: list[tuple[int, bool]] = []
+    answers = _past_by_second(evidence, objective)
+    for place in count():
+        known += islice(answers, max(0, place + _OF - len(known)))
+        if place >= len(known):
+            return None
+        second, past = known[place]
+        if past and sum(answer for _, answer in known[place : place + _OF]) >= _PAST:
             return float(second) if place else None
-    return None
+    raise AssertionError("unreachable: the seconds end")
 
 
-def _past_by_second(evidence: Evidence, objective: Objective) -> dict[int, bool]:
-    windows = evidence.of(objective.endpoint, STEADY)
-    if any(window.span != 1 for window in windows):
-        return {}
-    groups: dict[int, list[Window]] = {}
-    for window in windows:
+def _past_by_second(evidence: Evidence, objective: Objective) -> Iterator[tuple[int, bool]]:
+    """Tell of each second that has something to judge, in order, whether it is past the row's limit."""
+    groups: dict[int, list[Tally]] = {}
+    for window in evidence.of(objective.endpoint, STEADY):
+        if window.span != 1:
+            return
         groups.setdefault(window.second, []).append(window)
-    found = {}
-    for second, group in groups.items():
-        answer = _is_past(objective, windows_merged(group))
-        if answer is not None:
-            found[second] = answer
-    return found
-
-
-def _is_past(objective: Objective, window: Window) -> bool | None:
+    seconds = sorted(groups)
     if objective.is_latency:
-        found = latency.measure(objective, window)
-        return found.past if found.value is not None else None
-    if objective.metric == "error_rate":
-        books = Books.of([window])
-        return measured(objective, books.bad / books.settled, books.settled).past if books.settled else None
+        answers = latency.by_window(objective, evidence, [Interval(one, one + 1) for one in seconds])
+    else:
+        answers = (_measured(objective, Books.of(groups[second])) for second in seconds)
+    for second, answer in zip(seconds, answers, strict=True):
+        if answer.value is not None:
+            yield second, answer.past
+
+
+def _measured(objective: Objective, books: Books) -> Measured:
+    """Evaluate a rate over a second."""
+    if objective.metric == "error_rate" and books.settled:
+        return measured(objective, books.bad / books.settled, books.settled)
     if objective.metric == "throughput":
-        ok = window.count(Count.OK)
-        return measured(objective, float(ok), ok).past
-    return None
+        return measured(objective, float(books.ok), books.ok)
+    return NOTHING
 
 
 def moves(evidence: Evidence, began: float) -> list[Move]:

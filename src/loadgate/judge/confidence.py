@@ -38,8 +38,8 @@ class Shown:
 
     `past` is about the limit that fails the row: its alert threshold, or the target where it has none.
     `settled_by` says how much more of the same load would decide about that limit where it is open. `doubt`
-    is one minus the confidence of each bound; where the
-    run does not tell its noise, a look at it is too early.
+    is one minus the confidence of each bound. What is shown is `settled` where the noise of the run is known,
+    that of its failures too, or where every window is on the same side of each limit.
     """
 
     interval: tuple[float, float]
@@ -47,7 +47,7 @@ class Shown:
     past: bool | None
     settled_by: str = ""
     doubt: float = DOUBT
-    tells_noise: bool = True
+    settled: bool = True
 
 
 def percentile_shown(
@@ -118,7 +118,9 @@ def _shown(
     if past is None:
         over, share = ask(objective.alert or objective.target)
         settled_by = _settled_by(samples, requests_needed(samples, over, share), seconds)
-    return Shown(interval, target, past, settled_by, samples.doubt, samples.tells_noise)
+    limits = [limit for limit in (objective.target, objective.alert) if limit is not None]
+    settled = samples.tells_noise or all(samples.is_plain(*ask(limit)) for limit in limits)
+    return Shown(interval, target, past, settled_by, samples.doubt, settled)
 
 
 def _met(limit: Limit, samples: Samples, ask: Ask, *, of_good: bool) -> bool | None:

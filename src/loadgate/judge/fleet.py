@@ -175,7 +175,7 @@ def fleet(evidence: Evidence) -> dict[str, Any]:
     """Return the fleet's story in numbers, for verdict.json."""
     return {
         "losses": [one.to_dict() for one in losses(evidence)],
-        "lost_requests": sum(window.count(Count.LOST) for window in evidence.windows),
+        "lost_requests": int(evidence.counts(None, None).count(Count.LOST).sum()),
         "unoffered": offered_by_nobody(evidence),
         "seconds_under_loss": len(seconds_under_loss(evidence)),
         "seconds_late": sum(row.late > 0 for row in evidence.ledger),

@@ -72,15 +72,12 @@ def generator_faults(evidence: Evidence) -> list[str]:
 
 def steady_rows(evidence: Evidence) -> list[FleetRow]:
     """Return the fleet rows of the seconds that lie in the steady phase."""
-    return [row for row in evidence.fleet if any(float(row.second) in part for part in evidence.steady)]
+    return list(evidence.steady_fleet)
 
 
 def rows_by_worker(evidence: Evidence) -> dict[str, list[FleetRow]]:
     """Return the steady fleet rows of each worker in order of time, the workers by name."""
-    found: dict[str, list[FleetRow]] = {}
-    for row in sorted(steady_rows(evidence), key=lambda row: (row.worker, row.second)):
-        found.setdefault(row.worker, []).append(row)
-    return found
+    return {worker: list(rows) for worker, rows in evidence.steady_by_worker.items()}
 
 
 def planned_level(evidence: Evidence) -> tuple[float, float]:

@@ -44,7 +44,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from loadgate.judge.correlation import INDEPENDENT, Correlation, Floats
+from loadgate.judge.correlation import INDEPENDENT, Correlation, Floats, correlation_of
 from loadgate.judge.distributions import fewest_above, most_below, t_quantile
 from loadgate.plan.samples import DOUBT, WINDOWS_NEEDED
 
@@ -74,7 +74,8 @@ class Samples:
     `own` is, by window, how many of the n are over the run's own percentile, beyond the allowed share of
     them; a rate has none. `correlation` must not depend on the failed ones, or a failure could make a row
     more certain. Of a mean, `over` is the sum of the values, `share` the limit, and nothing is `counted`.
-    Where windows were `merged`, as in the live view, only the binomial bound is left.
+    Where windows were `merged`, as in the live view, only the binomial bound is left. `doubt` is one minus
+    the confidence of a bound.
     """
 
     n: Floats
@@ -83,6 +84,7 @@ class Samples:
     correlation: Correlation = INDEPENDENT
     counted: bool = True
     merged: bool = False
+    doubt: float = DOUBT
 
     @property
     def windows(self) -> int:
@@ -93,6 +95,22 @@ class Samples:
     def short(self) -> bool:
         """Tell whether the run is too short to estimate its noise."""
         return self.windows < LENGTHS_NEEDED * self.correlation.length
+
+    @cached_property
+    def tells_noise(self) -> bool:
+        """Tell whether the run is long enough to estimate its noise, also that of its failed requests.
+
+        How alike neighbouring windows are in these may not narrow or widen a bound, but it may say that a
+        look at a run is too early to end it.
+        """
+        share = self.bad / max(self.total, 1)
+        failed = correlation_of(self.failed - share * (self.n + self.failed))
+        return self.windows >= LENGTHS_NEEDED * max(self.correlation.length, failed.length)
+
+    def is_plain(self, over: Floats, share: float) -> bool:
+        """Tell whether every window with a request in it is on the same side of a limit; needs no noise."""
+        d = self._excess(over, share)[self.n + self.failed > 0]
+        return bool(d.size) and bool((d <= 0).all() or (d > 0).all())
 
     @cached_property
     def bad(self) -> int:
@@ -115,13 +133,13 @@ class Samples:
 
         `over` counts those over it by window, without the failed ones.
         """
-        if self.counted and self.count(over) > most_below(self.total, share, DOUBT):
+        if self.counted and self.count(over) > most_below(self.total, share, self.doubt):
             return False
         return self.below_by_windows(over, share)
 
     def above(self, over: Floats, share: float) -> bool:
         """Tell whether the share of requests over a limit is shown to be at least `share` (0..1)."""
-        if self.counted and self.count(over) < fewest_above(self.total, share, DOUBT):
+        if self.counted and self.count(over) < fewest_above(self.total, share, self.doubt):
             return False
         return self.above_by_windows(over, share)
 
@@ -143,7 +161,7 @@ class Samples:
         if not self.short:
             bound = self.bound_above(over, share)
             return bound.distance + bound.noise < 0
-        if self.count(over) * DOUBT >= share * self.total > 0:
+        if self.count(over) * self.doubt >= share * self.total > 0:
             return True
         d = self._excess(over, share)[self.n + self.failed > 0]
         return bool(d.size) and bool((d > 0).all())
@@ -170,7 +188,7 @@ class Samples:
         distance = others
         if self.bad:
             batches = len(self._batched(self.failed))
-            t = self.correlation.widening(self._per_batch()) * t_quantile(1 - DOUBT, max(batches - 1, 1))
+            t = self.correlation.widening(self._per_batch()) * t_quantile(1 - self.doubt, max(batches - 1, 1))
             shown += (1 - share) * steady_part(self._batched(self.failed), t)
             distance += (1 - share) * self.bad
         return Bound(-distance, distance - shown)
@@ -200,7 +218,7 @@ class Samples:
         """Return how many deviations half an interval takes."""
         per_batch = self._per_batch(least)
         df = UPPER_DF * max(self.windows // per_batch - 1, 1)
-        return self.correlation.widening(per_batch) * t_quantile(1 - DOUBT, round(df, 6))
+        return self.correlation.widening(per_batch) * t_quantile(1 - self.doubt, round(df, 6))
 
 
 def _deviation(sums: Floats) -> float:

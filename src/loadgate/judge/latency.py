@@ -8,6 +8,7 @@ microseconds; a limit "< T" counts the values over T - 1 µs where those were co
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -16,7 +17,7 @@ from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
 from loadgate.judge.samples import Latencies, Slot
-from loadgate.judge.slots import slots
+from loadgate.judge.slots import Interval, slots
 from loadgate.measure.histogram import RANKS_PER_WHOLE, rank_of
 from loadgate.measure.levels import edges, met_by_count, over_by_histogram
 from loadgate.measure.levels import latency as latency_level
@@ -73,6 +74,13 @@ def measure(objective: Objective, window: Window) -> Measured:
         if over is not None:
             slot.over[threshold_us] = over - infinite
     return _measure(objective, slot)
+
+
+def by_window(objective: Objective, evidence: Evidence, cut: Sequence[Interval]) -> Iterator[Measured]:
+    """Evaluate a latency row over one window of the steady phase after the other."""
+    if cut:
+        found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
+        yield from (_measure(objective, slot) for slot in found.by_slot(cut, thresholds(objective)))
 
 
 def thresholds(objective: Objective) -> tuple[int, ...]:

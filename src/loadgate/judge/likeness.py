@@ -193,6 +193,11 @@ def unusable(run: KeptRun) -> str:
     planned = float(verdict["steady_seconds_planned"])
     if not as_meant or run.seconds < planned - 1e-3:
         part = f"{format_duration(run.seconds)} of {format_duration(planned)} steady load"
+        if verdict.get("decided"):
+            return (
+                f"{run.id} ended early, since its verdict was certain ({part}): "
+                "runs to compare are as long as planned, without stop_when_certain"
+            )
         return f"{run.id} was cut short ({verdict['ended']}; {part})"
     if run.seconds <= 0:
         return f"{run.id} has no steady load"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from loadgate.judge import latency, rates, readings
-from loadgate.judge.evidence import Evidence
+from loadgate.judge.evidence import STEADY, Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import invalid
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
@@ -72,14 +72,14 @@ def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None
             f"counted as {OVERFLOW_ENDPOINT}: give requests of one kind one name",
         )
     windows = evidence.of(endpoint)
-    if not any(window.counts.get("arrivals") or window.histograms for window in windows):
+    if not evidence.books(endpoint, STEADY).arrivals and not evidence.total(endpoint).histograms:
         who = f"of endpoint {endpoint!r} " if endpoint else ""
         return invalid(objective, f"no request {who}was due in the steady phase: nothing was offered")
     coarsest = max(window.span for window in windows)
     if coarsest > 1 and coarsest > objective.every:
         kept, asked = format_duration(coarsest), format_duration(objective.every)
         return invalid(objective, f"the run keeps windows of {kept} now, too coarse to judge every {asked}")
-    if not evidence.books(endpoint, "steady").settled:
+    if not evidence.books(endpoint, STEADY).settled:
         return invalid(
             objective, "no request of the steady phase has ended yet: judge again when the run has ended"
         )

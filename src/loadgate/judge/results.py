@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from loadgate.plan.samples import DOUBT
 from loadgate.plan.sla import Limit, Objective
 
 
@@ -89,7 +90,7 @@ class ObjectiveResult:
     value: float | None = None
     n: int = 0
     interval: tuple[float, float] | None = None
-    """The one-sided 95 % bounds of `value`, lower and upper; None where limits meet the value itself."""
+    """The one-sided bounds of `value`, lower and upper; None where limits meet the value itself."""
     worst_window: Worst | None = None
     time_in_violation: float = 0.0
     longest_breach: float = 0.0
@@ -97,6 +98,10 @@ class ObjectiveResult:
     optional: bool = False
     method: str = ""
     notes: tuple[str, ...] = ()
+    settled: bool = False
+    """Whether more of the same load would not change the verdict, as far as that can be told."""
+    confidence: float = 1 - DOUBT
+    """That of each bound of `interval`."""
 
     @property
     def decides(self) -> bool:
@@ -122,6 +127,7 @@ class ObjectiveResult:
             "alert_value": target.shown(alert.value) if alert else None,
             "n": self.n,
             "interval": [number(target.shown(end)) for end in self.interval] if self.interval else None,
+            "confidence": self.confidence if self.interval else None,
             "worst_window": self.worst_window.to_dict(target, anchor_wall) if self.worst_window else None,
             "every": row.every,
             "for": row.for_,

@@ -24,7 +24,7 @@ from loadgate.judge.results import Grade, ObjectiveResult, Worst, spelled
 from loadgate.judge.slots import TOLERANCE, Breach, Interval, longest_breach
 from loadgate.plan.samples import DOUBT
 from loadgate.plan.sla import Limit, Objective
-from loadgate.plan.units import format_duration
+from loadgate.plan.units import format_duration, format_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +85,23 @@ def decide(
     parts: Sequence[Measured],
     *,
     shown: Shown | None = None,
+    doubt: float = DOUBT,
     unit_of_n: str = "requests",
     method: str = "",
     notes: Sequence[str] = (),
 ) -> ObjectiveResult:
     """Judge a row by its value over the phase and by its windows (`parts`, one per slot of `cut`).
 
-    `shown` is what the interval of the value shows; without it the value itself is compared. `whole` must
-    have samples: a row without any is `invalid`, which only its metric can explain.
+    `shown` is what the interval of the value shows; without it the value itself is compared. `doubt` is one
+    minus the confidence of a lasting breach. `whole` must have samples: a row without any is `invalid`, which
+    only its metric can explain.
     """
     if whole.value is None or whole.n <= 0:
         return invalid(objective, "there is no data", notes=notes)
     past = [part.past if part.value is not None else None for part in parts]
     breach = longest_breach(cut, past)
     lasting = breach is not None and breach.seconds >= objective.for_ - TOLERANCE
-    sure = not lasting or more_than_noise(objective, cut, parts)
+    sure = not lasting or more_than_noise(objective, cut, parts, doubt)
     known = shown or Shown((whole.value, whole.value), whole.holds, whole.past)
     grade = _grade(known, lasting=lasting, sure=sure)
     value = spelled(objective.target, whole.value)
@@ -117,7 +119,28 @@ def decide(
         windows=len(cut),
         method=method,
         notes=tuple(notes),
+        settled=_settled(objective, grade, shown, parts, lasting=lasting),
+        confidence=_confidence(shown.doubt if shown else DOUBT),
     )
+
+
+def _settled(
+    objective: Objective, grade: Grade, shown: Shown | None, parts: Sequence[Measured], *, lasting: bool
+) -> bool:
+    """Tell whether more of the same load would not change a row's grade.
+
+    What an interval shows stays, where it is settled, and so do a breach that has lasted `for` and a
+    maximum past its limit. A breach that is open at the end may last yet. A value without an interval may
+    still turn, unless it holds in every window.
+    """
+    valued = [part for part in parts if part.value is not None]
+    if grade is Grade.FAIL:
+        return lasting or objective.statistic == "max" or (shown is not None and shown.settled)
+    if grade not in (Grade.PASS, Grade.WARN) or not valued or valued[-1].past:
+        return False
+    if shown is None:
+        return grade is Grade.PASS and all(part.holds for part in valued)
+    return shown.target is not None and shown.settled
 
 
 def _grade(known: Shown, *, lasting: bool, sure: bool) -> Grade:
@@ -129,7 +152,9 @@ def _grade(known: Shown, *, lasting: bool, sure: bool) -> Grade:
     return Grade.PASS if known.target else Grade.WARN
 
 
-def more_than_noise(objective: Objective, cut: Sequence[Interval], parts: Sequence[Measured]) -> bool:
+def more_than_noise(
+    objective: Objective, cut: Sequence[Interval], parts: Sequence[Measured], doubt: float = DOUBT
+) -> bool:
     """Tell whether some windows on end, just enough for `for`, show a breach by the binomial bound.
 
     All of them are past the limit by their values too, but for windows without samples, which neither help
@@ -137,10 +162,12 @@ def more_than_noise(objective: Objective, cut: Sequence[Interval], parts: Sequen
     """
     if any(part.value is not None and part.bad is None for part in parts):
         return True
-    return any(_stretch_shows(objective.for_, cut[first:], parts[first:]) for first in range(len(parts)))
+    return any(
+        _stretch_shows(objective.for_, cut[first:], parts[first:], doubt) for first in range(len(parts))
+    )
 
 
-def _stretch_shows(seconds: float, cut: Sequence[Interval], parts: Sequence[Measured]) -> bool:
+def _stretch_shows(seconds: float, cut: Sequence[Interval], parts: Sequence[Measured], doubt: float) -> bool:
     """Tell it of the shortest stretch of so many seconds that begins with the first of these windows."""
     lasted, n, bad = 0.0, 0, 0
     for slot, part in zip(cut, parts, strict=True):
@@ -150,8 +177,13 @@ def _stretch_shows(seconds: float, cut: Sequence[Interval], parts: Sequence[Meas
             return False
         lasted, n, bad = lasted + slot.length, n + part.n, bad + (part.bad or 0)
         if part.value is not None and lasted >= seconds - TOLERANCE:
-            return bad >= fewest_above(n, part.allowed, DOUBT)
+            return bad >= fewest_above(n, part.allowed, doubt)
     return False
+
+
+def _confidence(doubt: float) -> float:
+    """Return the confidence of a bound, rounded to what anybody would read."""
+    return round(1 - doubt, 4)
 
 
 def _between(objective: Objective, shown: Shown | None) -> str:
@@ -159,7 +191,7 @@ def _between(objective: Objective, shown: Shown | None) -> str:
     if shown is None:
         return ""
     low, high = (spelled(objective.target, end) for end in shown.interval)
-    return f" (95% bounds {low} and {high})"
+    return f" ({format_share(_confidence(shown.doubt))} bounds {low} and {high})"
 
 
 def _why(objective: Objective, grade: Grade, known: Shown, breach: Breach | None, *, sure: bool) -> str:

@@ -201,17 +201,23 @@ def early_reason(evidence: Evidence) -> str | None:
     if evidence.running:
         return "the run still goes on: judge it again when it has ended"
     if not evidence.cut_short:
-        return None
+        return None if evidence.seen_enough else _TURNED
     planned, run = total_length(evidence.planned), evidence.seconds
     part = f"{format_duration(run)} of {format_duration(planned)} steady load were run"
     how = {
         "planned": "the run was shorter than planned",
         "stopped": "the run was stopped early",
-        "aborted": "the run was aborted by a rule",
+        "aborted": f"the alert {evidence.aborted_by or 'of a rule'} ended the load",
         "interrupted": "the run was interrupted",
         "died": "the run died before it had written its end",
     }[evidence.ended]
     return f"{how} ({part}): such a run can fail but never pass; run it to its end"
+
+
+_TURNED: Final = (
+    "the run ended early because a row was past its limit for sure, and with all that was under way then it "
+    "is not: such a run can fail but never pass; run it again"
+)
 
 
 def overall(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) -> Grade:
@@ -228,6 +234,7 @@ def overall(evidence: Evidence, rows: Sequence[ObjectiveResult], *, void: bool) 
         passed = any(row.verdict is Grade.PASS for row in rows)
         deciding = [Grade.PASS if passed else Grade.INVALID]
     grade = worst(deciding)
-    if grade is not Grade.FAIL and (evidence.cut_short or evidence.running):
+    whole = not evidence.cut_short and not evidence.running and evidence.seen_enough
+    if grade is not Grade.FAIL and not whole:
         return Grade.INVALID
     return grade

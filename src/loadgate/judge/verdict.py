@@ -24,7 +24,8 @@ from loadgate.judge.findings import Finding, find_all
 from loadgate.judge.objectives import evaluate_all
 from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult, iso
 from loadgate.judge.run import early_reason, overall, void_reasons
-from loadgate.plan.units import format_duration
+from loadgate.judge.slots import total_length
+from loadgate.plan.units import format_duration, format_share
 from loadgate.store.folder import RunFolder
 
 SCHEMA_VERSION: Final = 1
@@ -67,6 +68,8 @@ class Verdict:
             "reasons": list(self.reasons),
             "objectives": [row.to_dict(evidence.anchor_wall) for row in self.rows],
             "findings": [finding.to_dict() for finding in self.findings],
+            "alerts": [dict(alert) for alert in evidence.alerts],
+            "decided": _decided(evidence),
             "strict": self.strict,
             "running": evidence.running,
             "ended_at": evidence.ended_at,
@@ -86,6 +89,20 @@ class Verdict:
             "failures": summary.failures(evidence),
             "versions": dict(evidence.versions),
         }
+
+
+def _decided(evidence: Evidence) -> dict[str, Any] | None:
+    """Return when a run was decided that needed no more load; None for every other run."""
+    look = evidence.look
+    if look is None or not evidence.early:
+        return None
+    return {
+        "after": evidence.seconds,
+        "of": total_length(evidence.planned),
+        "look": look.number,
+        "looks": look.of,
+        "doubt": look.doubt,
+    }
 
 
 def judge(evidence: Evidence, *, strict: bool = False, interrupted: bool = False, now: datetime) -> Verdict:
@@ -147,7 +164,7 @@ def _reasons(
     if not rows:
         reasons.append("there are no objectives to judge by: name an SLA table with --sla")
     early = early_reason(evidence)
-    if early:
+    if early and not (evidence.early and grade is Grade.FAIL):
         reasons.append(early)
     ordered = sorted(rows, key=lambda row: (not row.decides, SEVERITY.index(row.verdict)))
     for row in ordered:
@@ -161,6 +178,13 @@ def _reasons(
         requests = evidence.books(None, "steady").arrivals
         steady = format_duration(evidence.seconds)
         reasons.insert(0, f"{passed} of {len(rows)} objectives hold over {steady} and {requests} requests")
+    decided = _decided(evidence)
+    if decided is not None:
+        after, of = (format_duration(decided[key]) for key in ("after", "of"))
+        reasons.append(
+            f"decided after {after} of {of} planned steady load, at look {decided['look']} of "
+            f"{decided['looks']}: each bound has {format_share(round(1 - decided['doubt'], 4))} confidence"
+        )
     return tuple(reasons)
 
 

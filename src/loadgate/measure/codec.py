@@ -12,6 +12,7 @@ import base64
 import binascii
 import struct
 import zlib
+from functools import lru_cache
 
 import numpy as np
 from hdrh import codec as hdr_codec
@@ -28,7 +29,15 @@ _HEADER = struct.Struct(">IIIIQQd")
 _EXTERNAL = struct.Struct(">II")
 _COOKIE = 0x1C849303 | 0x10
 _EXTERNAL_COOKIE = 0x1C849304 | 0x10
-_LARGEST_PAYLOAD = _HEADER.size + COUNTERS * _BYTES_PER_COUNTER
+HEADER_BYTES = _HEADER.size
+LARGEST_PAYLOAD = HEADER_BYTES + COUNTERS * _BYTES_PER_COUNTER
+"""Bytes of a payload in which every counter is in use and as large as can be."""
+
+
+@lru_cache(maxsize=1 << 14)
+def header_of(length: int) -> bytes:
+    """Return the header of a payload whose counters take so many bytes."""
+    return _HEADER.pack(_COOKIE, length, 0, SIGNIFICANT_DIGITS, LOWEST_US, HIGHEST_US, 1.0)
 
 
 def encode_counts(counts: Int64s) -> bytes:
@@ -43,8 +52,7 @@ def encode_counts(counts: Int64s) -> bytes:
     length = 0
     if limit:
         length = hdr_codec.encode(counts.ctypes.data, limit, _WORD_BYTES, room.ctypes.data, room.size)
-    header = _HEADER.pack(_COOKIE, length, 0, SIGNIFICANT_DIGITS, LOWEST_US, HIGHEST_US, 1.0)
-    return zlib.compress(header + room[:length].tobytes())
+    return zlib.compress(header_of(length) + room[:length].tobytes())
 
 
 def decode_counts(blob: bytes) -> Int64s:
@@ -102,10 +110,10 @@ def _inflated(blob: bytes) -> bytes:
     """Return the payload of a blob after checks of its size and its header."""
     inflater = zlib.decompressobj()
     try:
-        payload = inflater.decompress(blob, _LARGEST_PAYLOAD + 1)
+        payload = inflater.decompress(blob, LARGEST_PAYLOAD + 1)
     except zlib.error as error:
         raise MeasureError(f"a histogram cannot be inflated: {error}") from error
-    if len(payload) > _LARGEST_PAYLOAD:
+    if len(payload) > LARGEST_PAYLOAD:
         raise MeasureError("a histogram inflates to more than a full one has")
     if not inflater.eof or inflater.unused_data:
         raise MeasureError("a histogram is cut short or has bytes after its end")

@@ -41,7 +41,8 @@ _LONGEST_QUEUE = 512
 """Pending parts from which they are put together whatever their size."""
 _ROW = 128
 """Counters that a percentile query sums at a time; 128 measured fastest of 64 to 1024."""
-_VERSION = 1
+STORED_VERSION = 1
+"""The first byte of what `Histogram.encode` gives."""
 
 
 class Sparse(NamedTuple):
@@ -155,7 +156,7 @@ class Histogram:
     ) -> None:
         """Count as `record_part` does, of counters in any order that may be there several times."""
         # A dense array in between is faster than sorting: the counters come from up to a thousand workers.
-        dense = np.zeros(COUNTERS, np.int64)
+        dense = np.zeros(int(indices.max()) + 1, np.int64)
         np.add.at(dense, indices.astype(np.int64, copy=False), counts.astype(np.int64, copy=False))
         used = (dense != 0).nonzero()[0]
         self.record_part(Part(used, dense[used]), total, smallest, largest, total_us, overflow)
@@ -362,7 +363,7 @@ class Histogram:
         One version byte; for a histogram that is not empty then the varints minimum, maximum - minimum,
         sum, overflow, and the compressed V2 payload of the `hdrhistogram` package.
         """
-        out = bytearray([_VERSION])
+        out = bytearray([STORED_VERSION])
         if self.minimum is None or self.maximum is None:
             return bytes(out)
         for number in (self.minimum, self.maximum - self.minimum, self.sum, self.overflow):
@@ -372,7 +373,7 @@ class Histogram:
     @classmethod
     def decode(cls, blob: bytes) -> Histogram:
         """Return the histogram that `encode` made the blob of. Raise MeasureError when it is damaged."""
-        if not blob or blob[0] != _VERSION:
+        if not blob or blob[0] != STORED_VERSION:
             raise MeasureError("a stored histogram is empty or of an unknown version")
         if len(blob) == 1:
             return cls()

@@ -104,7 +104,7 @@ class PackedWindows:
             heads.append(_head_of(window, tuple(series for series, _ in used)))
             for _, histogram in used:
                 sparse.append(histogram.to_sparse())
-                exact.append(_exact_of(histogram))
+                exact.append(exact_of(histogram))
         if not sparse:
             return cls(heads)
         return cls(
@@ -144,7 +144,8 @@ def _head_of(window: Window, series: tuple[str, ...]) -> Head:
     )
 
 
-def _exact_of(histogram: Histogram) -> Exact:
+def exact_of(histogram: Histogram) -> Exact:
+    """Return the exact numbers of a histogram that is not empty."""
     assert histogram.minimum is not None
     assert histogram.maximum is not None
     high, low = histogram.sum >> LOW_BITS, histogram.sum & ((1 << LOW_BITS) - 1)

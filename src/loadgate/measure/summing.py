@@ -127,11 +127,11 @@ class _Histograms:
         histogram.record_counters(
             self._indices[positions],
             self._counts[positions],
-            total=_sum(totals),
+            total=exact_sum(totals),
             smallest=int(minima.min()),
             largest=int(maxima.max()),
-            total_us=(_sum(highs) << LOW_BITS) + _sum(lows),
-            overflow=_sum(overflows),
+            total_us=(exact_sum(highs) << LOW_BITS) + exact_sum(lows),
+            overflow=exact_sum(overflows),
         )
         return histogram
 
@@ -150,7 +150,7 @@ class _Histograms:
         return positions
 
 
-def _sum(numbers: Int64s) -> int:
+def exact_sum(numbers: Int64s) -> int:
     """Return the sum of numbers that are not negative, exactly: 64 bits may be too few for it."""
     high, low = numbers >> _HALF_BITS, numbers & ((1 << _HALF_BITS) - 1)
     return (int(high.sum()) << _HALF_BITS) + int(low.sum())

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from loadgate.errors import MeasureError
 from loadgate.measure.histogram import Histogram, merged
+from loadgate.measure.layout import Int64s
 
 ALL = "*"
 """The endpoint or phase of a window that was merged over several."""
+
+N = TypeVar("N", int, Int64s, covariant=True)
+"""A number, or one for each of many windows."""
 
 LatencyOn: TypeAlias = Literal["adjusted", "ok", "all"]
 Clock: TypeAlias = Literal["response", "service"]
@@ -83,6 +87,13 @@ def over_key(series: str, threshold_us: int) -> str:
 def series_of(key: str) -> str:
     """Return the series that a key of `Window.over` counts."""
     return key.partition(">")[0]
+
+
+class Counting(Protocol[N]):
+    """Anything that has the counts of a window, or of many as arrays."""
+
+    def count(self, name: str) -> N:
+        """Return a count; 0 when nothing was counted."""
 
 
 @dataclass(slots=True)

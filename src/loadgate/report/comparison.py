@@ -13,6 +13,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from loadgate.plan.units import format_duration, format_number, format_rate, format_share
+from loadgate.report.markup import escaped
 from loadgate.report.text import STYLES, clean, columns, console_for, is_terminal, symbols_for, wrapped
 
 HEADINGS: Final = (
@@ -49,11 +50,9 @@ def render(
     """Give the lines; `width` None does not break them, and empty `symbols` sets none."""
     verdict = content["verdict"]
     mark = f"{symbols[verdict]} {verdict}" if verdict in symbols else verdict
-    yield Text.assemble((mark, STYLES[verdict]), "  ", (_title(content), "bold"))
-    told = {_reason_of(row) for row in content["rows"]}
-    for reason in content["reasons"]:
-        if reason not in told:
-            yield from (Text(line) for line in wrapped(clean(reason), width, "  ", "    "))
+    yield Text.assemble((mark, STYLES[verdict]), "  ", (title(content), "bold"))
+    for reason in own_reasons(content):
+        yield from (Text(line) for line in wrapped(reason, width, "  ", "    "))
     yield Text()
     if content["rows"]:
         yield from _table(content["rows"], width, symbols)
@@ -63,9 +62,8 @@ def render(
 
 def markdown(content: Mapping[str, Any]) -> str:
     """Return a comparison as Markdown, ending with a newline."""
-    lines = [f"### {content['verdict']}: {_escaped(_title(content))}", ""]
-    told = {_reason_of(row) for row in content["rows"]}
-    lines += [f"- {_escaped(reason)}" for reason in content["reasons"] if reason not in told]
+    lines = [f"### {content['verdict']}: {escaped(title(content))}", ""]
+    lines += [f"- {escaped(reason)}" for reason in own_reasons(content)]
     rows = sorted(content["rows"], key=lambda row: _ORDER.index(row["verdict"]))
     if rows:
         lines += ["", "| result | row | baseline | candidate | change | 95% bounds | floor |"]
@@ -73,21 +71,42 @@ def markdown(content: Mapping[str, Any]) -> str:
     for row in rows[:MOST_ROWS]:
         name = f"{row['endpoint']} {row['statistic']}"
         cells = (row["verdict"], name, *_cells(row))
-        lines.append(f"| {' | '.join(_escaped(cell) for cell in cells)} |")
+        lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
     if len(rows) > MOST_ROWS:
         lines += ["", f"and {len(rows) - MOST_ROWS} more rows, none of them worse"]
     bad = [row for row in rows if row["verdict"] != "PASS"]
     if bad:
         lines += ["", "<details><summary>why</summary>", ""]
-        lines += [f"- {_escaped(_reason_of(row))}" for row in bad[:MOST_ROWS]]
+        lines += [f"- {escaped(_reason_of(row))}" for row in bad[:MOST_ROWS]]
         lines += ["", "</details>"]
     notes = list(_notes(content))
     if notes:
-        lines += ["", *(f"- {_escaped(note)}" for note in notes)]
+        lines += ["", *(f"- {escaped(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
-def _title(content: Mapping[str, Any]) -> str:
+def own_reasons(content: Mapping[str, Any]) -> list[str]:
+    """Return the reasons that are not those of a single row."""
+    told = {_reason_of(row) for row in content["rows"]}
+    return [clean(reason) for reason in content["reasons"] if reason not in told]
+
+
+def evidence(row: Mapping[str, Any]) -> Iterator[str]:
+    """Give the lines that hold a row's change against its floor: one fact each."""
+    baseline, candidate, change, bounds, floor = _cells(row)
+    yield f"baseline: {baseline}"
+    yield f"candidate: {candidate}"
+    yield f"change: {change}"
+    yield f"95% bounds: {bounds}"
+    yield f"floor: {floor}"
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """Return how people call a row: "emotion p95"."""
+    return f"{clean(row['endpoint'])} {row['statistic']}"
+
+
+def title(content: Mapping[str, Any]) -> str:
     """Say what was compared with what."""
     return f"{clean(content['candidate'])} against {clean(content['baseline'])} ({content['how']})"
 
@@ -181,11 +200,6 @@ def _notes(content: Mapping[str, Any]) -> Iterator[str]:
     if calibration:
         yield f"this machine's noise: {calibration['file']}"
     yield from content["notes"]
-
-
-def _escaped(text: object) -> str:
-    """Return text on one line that Markdown takes as text, in a table too."""
-    return clean(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
 
 
 # ---- baselines

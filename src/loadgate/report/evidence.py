@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from loadgate.plan.units import format_duration, format_number
+from loadgate.plan.samples import DOUBT
+from loadgate.plan.units import format_duration, format_number, format_share
 from loadgate.report.text import clean, counted
-from loadgate.report.verdict_table import title, value_text
 
 GREEN: Final = ("PASS", "WARN")
 
@@ -53,7 +53,7 @@ def _names(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def interval(row: dict[str, Any]) -> str:
-    """Write a row's 95 % confidence interval in its unit: "48.1ms to 49.3ms"; "-" where there is none."""
+    """Write a row's confidence interval in its unit: "48.1ms to 49.3ms"; "-" where there is none."""
     ends = row["interval"]
     if not ends:
         return "-"
@@ -67,12 +67,42 @@ def _in_unit(value: float | None, unit: str) -> str:
     return f"{format_number(value)} {unit}" if unit.startswith("req") else f"{format_number(value)}{unit}"
 
 
+def title(row: dict[str, Any]) -> str:
+    """Return a row's name with its statistic: "emotion.response_time p95"."""
+    name, statistic = clean(row["name"]), row["statistic"]
+    return name if not statistic or name.endswith(f".{statistic}") else f"{name} {statistic}"
+
+
+def value_text(row: dict[str, Any]) -> str:
+    """Write a value in its unit with six significant digits, and with all where they would mislead.
+
+    0.0999999999% must not stand as "0.1%" beside a target of "< 0.1%".
+    """
+    value = row["value"]
+    text = str(row["value_text"])
+    if value is None:
+        return text
+    limits = [row["target_value"], row["alert_value"]]
+    if any(
+        limit is not None and value != limit and format_number(value) == format_number(limit)
+        for limit in limits
+    ):
+        unit = row["unit"]
+        return f"{value!r} {unit}" if unit.startswith("req") else f"{value!r}{unit}"
+    return text
+
+
+def confidence(row: dict[str, Any]) -> str:
+    """Write the confidence of a row's bounds: "95%"; verdicts of older releases do not have it."""
+    return format_share(row.get("confidence") or 1 - DOUBT)
+
+
 def worst_window(row: dict[str, Any]) -> str:
     """Say which window was the worst, how bad, and when by the clock and in run time; "" without one."""
     window = row["worst_window"]
     if not window:
         return ""
-    clock = f"{_clock(window['start_at'])} to {_clock(window['end_at'])} UTC"
+    clock = f"{in_utc(window['start_at']):%H:%M:%S} to {in_utc(window['end_at']):%H:%M:%S} UTC"
     run = f"run time {format_duration(window['start'])} to {format_duration(window['end'])}"
     return f"{clean(window['value_text'])} over {counted(window['n'], 'sample')}, {clock} ({run})"
 
@@ -92,7 +122,7 @@ def evidence(row: dict[str, Any]) -> Iterator[str]:
     yield f"observed: {clean(value_text(row))}"
     yield f"limit: target {clean(row['target'])}{clean(alert)}"
     yield f"samples: {row['n']}"
-    yield f"95% interval: {interval(row) if row['interval'] else 'none was estimated'}"
+    yield f"{confidence(row)} interval: {interval(row) if row['interval'] else 'none was estimated'}"
     yield f"worst window: {worst_window(row) or 'none'}"
     if in_violation(row):
         yield in_violation(row)
@@ -113,7 +143,3 @@ def in_utc(text: str) -> datetime:
     """Read an ISO moment; one without a zone is taken as UTC."""
     read = datetime.fromisoformat(text)
     return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
-
-
-def _clock(text: str) -> str:
-    return f"{in_utc(text):%H:%M:%S}"

@@ -16,13 +16,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgate.plan.draft import read_table
-from loadgate.report.evidence import decides, headline, interval, is_red, row_title, run_reasons, worst_window
+from loadgate.report import comparison
+from loadgate.report.evidence import (
+    GREEN,
+    confidence,
+    decides,
+    headline,
+    interval,
+    is_red,
+    row_title,
+    run_reasons,
+    worst_window,
+)
 from loadgate.report.text import clean, counted
 
 MOST: Final = 10
 """Annotations of one level that GitHub keeps of a step."""
 LEVELS: Final = ("error", "warning", "notice")
 
+_GRADES: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
 _HEADER: Final = re.compile(r"""\s*\[\[\s*(objective|"objective"|'objective')\s*\]\]""")
 
 
@@ -84,8 +96,13 @@ def objective_lines(sla: Path) -> dict[str, int]:
 
 
 def annotate(content: dict[str, Any], table: Table) -> list[str]:
-    """Return the workflow commands of a verdict, the worst first; `content` is that of verdict.json."""
-    return [annotation.command() for annotation in capped([*_of_run(content), *_of_rows(content, table)])]
+    """Return the workflow commands of a verdict, the worst first.
+
+    `content` is that of verdict.json; a gate that compared the run has that of comparison.json in it, under
+    the key `comparison`.
+    """
+    found = [*_of_run(content), *_of_rows(content, table), *_of_comparison(content.get("comparison"))]
+    return [annotation.command() for annotation in capped(found)]
 
 
 def _of_run(content: dict[str, Any]) -> Iterator[Annotation]:
@@ -102,11 +119,12 @@ def _of_run(content: dict[str, Any]) -> Iterator[Annotation]:
 
 def _tally(rows: Sequence[dict[str, Any]]) -> str:
     """Count the rows by verdict: "2 FAIL, 3 PASS of 5 objectives"."""
+    return f"{_counts(rows)} of {counted(len(rows), 'objective')}"
+
+
+def _counts(rows: Sequence[dict[str, Any]]) -> str:
     counts = Counter(row["verdict"] for row in rows)
-    grades = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
-    return (
-        f"{', '.join(f'{counts[g]} {g}' for g in grades if counts[g])} of {counted(len(rows), 'objective')}"
-    )
+    return ", ".join(f"{counts[grade]} {grade}" for grade in _GRADES if counts[grade])
 
 
 def _of_rows(content: dict[str, Any], table: Table) -> Iterator[Annotation]:
@@ -116,11 +134,26 @@ def _of_rows(content: dict[str, Any], table: Table) -> Iterator[Annotation]:
         level = "error" if is_red(row, strict=content["strict"]) else "warning" if decides(row) else "notice"
         facts = [clean(row["reason"])]
         if row["interval"]:
-            facts.append(f"95% interval {interval(row)}")
+            facts.append(f"{confidence(row)} interval {interval(row)}")
         if row["worst_window"]:
             facts.append(f"worst window {worst_window(row)}")
         title = f"{row['verdict']} {row_title(row)}"
         yield Annotation(level, title, "; ".join(facts), table.file, table.lines.get(row["name"]))
+
+
+def _of_comparison(content: dict[str, Any] | None) -> Iterator[Annotation]:
+    """Give one annotation of a comparison, and one of each row that stops the release."""
+    if content is None:
+        return
+    level = "error" if content["exit_code"] else "warning" if content["verdict"] == "WARN" else "notice"
+    title = f"{content['verdict']} regression: {comparison.title(content)}"
+    tally = f"{_counts(content['rows'])} of {counted(len(content['rows']), 'row')}"
+    told = comparison.own_reasons(content) or [tally]
+    yield Annotation(level, title, "; ".join(told))
+    for row in content["rows"]:
+        if row["verdict"] not in GREEN:
+            facts = [clean(row["reason"]), *comparison.evidence(row)]
+            yield Annotation("error", f"{row['verdict']} {comparison.row_name(row)}", "; ".join(facts))
 
 
 def without_verdict(title: str, messages: Iterable[str]) -> list[str]:

@@ -7,8 +7,10 @@
 | INVALID, INCONCLUSIVE | error, with the verdict as its type |
 | an optional row that neither passes nor fails | skipped, with the reason |
 
-The suite "run" holds the rows without an endpoint and a case for the run itself. The file is green only if
-the run's exit code is 0: where no row shows why it is not, the case of the run does.
+The suite "run" holds the rows without an endpoint and a case for the run itself. The suite "regression", of a
+gate that compared the run with a baseline, holds a case for each row of the comparison and one for the
+comparison itself. The file is green only if the exit code is 0: where no row shows why it is not, the case of
+the run or of the comparison does.
 
 The form is that of the schema of Jenkins' xunit plugin (junit-10.xsd), the strictest in use.
 """
@@ -21,12 +23,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from loadgate.report.evidence import decides, evidence, headline, in_utc, is_red, run_reasons
+from loadgate.report import comparison
+from loadgate.report.evidence import GREEN, decides, evidence, headline, in_utc, is_red, run_reasons, title
 from loadgate.report.text import clean
-from loadgate.report.verdict_table import title
 
 RUN: Final = "run"
 """Name of the suite for what belongs to no endpoint."""
+REGRESSION: Final = "regression"
+"""Name of the suite for what a comparison with a baseline says."""
 
 _ELEMENT: Final = {"FAIL": "failure", "WARN": "failure", "INVALID": "error", "INCONCLUSIVE": "error"}
 
@@ -45,8 +49,13 @@ class Case:
 
 
 def render(content: dict[str, Any]) -> bytes:
-    """Return the XML of a verdict; `content` is that of verdict.json."""
+    """Return the XML of a verdict.
+
+    `content` is that of verdict.json; a gate that compared the run has that of comparison.json in it, under
+    the key `comparison`.
+    """
     rows = [_of_row(row, strict=content["strict"]) for row in content["objectives"]]
+    rows += _of_comparison(content.get("comparison"))
     shown = any(case.element in ("failure", "error") for case in rows)
     cases = [_of_run(content, shown=shown), *rows]
     return _document(
@@ -81,7 +90,27 @@ def _suite(endpoint: str | None) -> str:
     if endpoint is None:
         return RUN
     name = clean(endpoint)
-    return f"{name} (endpoint)" if name == RUN else name
+    return f"{name} (endpoint)" if name in (RUN, REGRESSION) else name
+
+
+def _of_comparison(content: dict[str, Any] | None) -> list[Case]:
+    """Make the cases of a comparison; red when and only when its own exit code is not 0."""
+    if content is None:
+        return []
+    green = ("PASS",) if content["strict"] else GREEN
+    rows = []
+    for row in content["rows"]:
+        verdict, reason = row["verdict"], clean(row["reason"])
+        element = "" if verdict in green else _ELEMENT[verdict]
+        lines = (f"{verdict}: {reason}", *comparison.evidence(row))
+        rows.append(Case(REGRESSION, comparison.row_name(row), element, verdict, reason, lines))
+    shown = any(case.element for case in rows)
+    reasons = comparison.own_reasons(content)
+    lines = (comparison.title(content), *reasons)
+    if content["exit_code"] == 0 or shown:
+        return [Case(REGRESSION, "the comparison", lines=lines), *rows]
+    element, message = _ELEMENT.get(content["verdict"], "error"), reasons[0] if reasons else lines[0]
+    return [Case(REGRESSION, "the comparison", element, content["verdict"], message, lines), *rows]
 
 
 def _of_run(content: dict[str, Any], *, shown: bool) -> Case:

@@ -6,31 +6,38 @@ the target put into it: what a target sent stands in code spans, where no markup
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from loadgate.report.evidence import headline, in_violation, interval, moment, row_title, worst_window
-from loadgate.report.text import clean, counted
+from loadgate.report import comparison
+from loadgate.report.evidence import (
+    confidence,
+    headline,
+    in_violation,
+    interval,
+    moment,
+    row_title,
+    value_text,
+    worst_window,
+)
+from loadgate.report.markup import code, escaped
+from loadgate.report.text import counted
 from loadgate.report.verdict_facts import books, failures, generator, steady
-from loadgate.report.verdict_table import value_text
 
 MOST_REASONS: Final = 10
 MOST_ROWS: Final = 60
 """Rows of the table; with more objectives, those that do not pass come first."""
-LONGEST: Final = 600
-"""Characters of one sentence: GitHub refuses a comment of more than 65,536."""
 
 _HEADINGS: Final = ("Result", "Objective", "Value", "Target", "Alert", "95% interval", "Samples")
+_INTERVAL: Final = 5
 _RULER: Final = (":--", ":--", "--:", ":--", ":--", ":--", "--:")
-_SPECIAL: Final = re.compile(r"[\\`*\[\]<>|~#]|(?<![^\W_])_|_(?![^\W_])")
-_FENCES: Final = re.compile(r"`+")
 
 
 def render(content: dict[str, Any], command: str | None = None) -> str:
     """Return a verdict in Markdown; `command` is what makes such a run again, where it is known.
 
-    `content` is that of verdict.json.
+    `content` is that of verdict.json; a gate that compared the run has that of comparison.json in it, under
+    the key `comparison`.
     """
     return "\n".join([*_lines(content, command), ""])
 
@@ -40,28 +47,6 @@ def without_verdict(scenario: str, message: str, more: Sequence[str], exit_code:
     lines = [f"## NO VERDICT: {escaped(scenario)}", "", f"- {escaped(message)}"]
     lines += [f"  {code(line)}" for line in more]
     return "\n".join([*lines, "", f"Exit code {exit_code}. Nothing was judged.", ""])
-
-
-def escaped(text: object) -> str:
-    """Return text on one line that Markdown shows as it is: no markup, no link, no mention."""
-    shown = clean(text)
-    if len(shown) > LONGEST:
-        shown = shown[: LONGEST - 1] + "…"
-    shown = shown.replace("&", "&amp;")
-    shown = _SPECIAL.sub(lambda match: f"\\{match[0]}", shown)
-    # A comment between keeps GitHub and GitLab from calling the people of that name.
-    return shown.replace("@", "@<!-- -->").replace("://", ":<!-- -->//")
-
-
-def code(text: object) -> str:
-    """Return text in a code span, whatever backquotes it holds itself."""
-    shown = clean(text)
-    if len(shown) > LONGEST:
-        shown = shown[: LONGEST - 1] + "…"
-    longest = max((len(run) for run in _FENCES.findall(shown)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if not shown.strip("` ") or shown[0] in "` " or shown[-1] in "` " else ""
-    return f"{fence}{pad}{shown or ' '}{pad}{fence}"
 
 
 def _lines(content: dict[str, Any], command: str | None) -> Iterator[str]:
@@ -77,6 +62,8 @@ def _lines(content: dict[str, Any], command: str | None) -> Iterator[str]:
     if content["objectives"]:
         yield from _table(content["objectives"])
         yield ""
+    if content.get("comparison"):
+        yield comparison.markdown(content["comparison"])
     yield from _section("Worst windows", [*_worst(content["objectives"])])
     yield from _section("Findings", [escaped(finding["message"]) for finding in content["findings"]])
     yield from _section("Load", [*_load(content)])
@@ -88,7 +75,9 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     shown = rows
     if len(rows) > MOST_ROWS:
         shown = sorted(rows, key=lambda row: row["verdict"] == "PASS")[:MOST_ROWS]
-    for cells in (_HEADINGS, _RULER, *map(_cells, shown)):
+    told = {confidence(row) for row in shown if row["interval"]} or {"95%"}
+    headings = (*_HEADINGS[:_INTERVAL], f"{min(told)} interval", *_HEADINGS[_INTERVAL + 1 :])
+    for cells in (headings, _RULER, *map(_cells, shown)):
         yield f"| {' | '.join(cells)} |"
     if len(shown) < len(rows):
         yield ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.text import Text
 
+from loadgate.report.evidence import run_reasons
 from loadgate.report.text import STYLES, clean, console_for, is_terminal, symbols_for, wrapped
 from loadgate.report.verdict_facts import facts
 from loadgate.report.verdict_table import table
@@ -66,10 +67,7 @@ def headline(content: dict[str, Any], width: int | None, symbols: dict[str, str]
 def _reasons(content: dict[str, Any]) -> Iterator[str]:
     """Give the reasons; those that stand under their own row are put into one sentence."""
     rows = content["objectives"]
-    told = {_told(row) for row in rows}
-    for reason in content["reasons"]:
-        if reason not in told:
-            yield reason
+    yield from run_reasons(content)
     for grade in ("FAIL", "INVALID", "INCONCLUSIVE", "WARN"):
         names = [_named(row) for row in rows if row["verdict"] == grade]
         if names:
@@ -78,8 +76,3 @@ def _reasons(content: dict[str, Any]) -> Iterator[str]:
 
 def _named(row: dict[str, Any]) -> str:
     return f"{row['name']}{' (optional)' if row['optional'] else ''}"
-
-
-def _told(row: dict[str, Any]) -> str:
-    """Return the reason that the verdict gives for a row."""
-    return f"{row['verdict']} {_named(row)}: {row['reason']}"

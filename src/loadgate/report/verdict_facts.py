@@ -10,6 +10,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from loadgate.plan.units import format_duration, format_number, format_share
+from loadgate.report.alerts import summary_lines
 from loadgate.report.text import clean, columns, counted, milliseconds, wrapped
 from loadgate.store.folder import results_root
 
@@ -17,6 +18,7 @@ LABEL: Final = 13
 """Columns of the labels on the left."""
 MOST_FAILURES: Final = 5
 MOST_WORKERS: Final = 4
+MOST_ALERTS: Final = 10
 
 
 def facts(content: dict[str, Any], path: Path, width: int | None) -> Iterator[Text]:
@@ -35,6 +37,8 @@ def facts(content: dict[str, Any], path: Path, width: int | None) -> Iterator[Te
 def _facts(content: dict[str, Any], path: Path, room: int | None) -> Iterator[tuple[str, str]]:
     for number, finding in enumerate(content["findings"]):
         yield "findings" if number == 0 else "", clean(finding["message"])
+    for number, line in enumerate(alerts(content)):
+        yield "alerts" if number == 0 else "", line
     yield "target", clean(content["host"] or "-")
     yield "steady", steady(content)
     for number, line in enumerate(books(content)):
@@ -47,6 +51,13 @@ def _facts(content: dict[str, Any], path: Path, room: int | None) -> Iterator[tu
     yield "stored in", clean(path.parent)
     yield "verdict", f"{clean(path.name)}, exit code {content['exit_code']}"
     yield "judge again", again(content, path)
+
+
+def alerts(content: dict[str, Any]) -> list[str]:
+    """Say which alerts fired, and when each was over; verdicts of old have no word of alerts."""
+    lines = summary_lines(content.get("alerts", ()))
+    more = len(lines) - MOST_ALERTS
+    return lines if more <= 0 else [*lines[:MOST_ALERTS], f"and {counted(more, 'alert')} more"]
 
 
 def steady(content: dict[str, Any]) -> str:

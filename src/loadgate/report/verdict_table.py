@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from loadgate.plan.units import format_duration, format_number
+from loadgate.report.evidence import confidence, title, value_text, worst_window
 from loadgate.report.text import STYLES, clean, columns, counted, wrapped
 
 HEADINGS: Final = ("RESULT", "OBJECTIVE", "VALUE", "95% BOUNDS", "TARGET", "ALERT", "SAMPLES")
@@ -23,9 +24,10 @@ def table(rows: Sequence[dict[str, Any]], width: int | None, symbols: dict[str, 
     The bounds of the values are a column where there is room, and where any row has them.
     """
     marks = [_mark(row, symbols) for row in rows]
+    headings = _headings(rows)
     cells = [(mark, *_cells(row)) for mark, row in zip(marks, rows, strict=True)]
-    heading, *lines = columns([HEADINGS, *cells], RIGHT)
-    bare = [(*row[:BOUNDS], *row[BOUNDS + 1 :]) for row in (HEADINGS, *cells)]
+    heading, *lines = columns([headings, *cells], RIGHT)
+    bare = [(*row[:BOUNDS], *row[BOUNDS + 1 :]) for row in (headings, *cells)]
     if not any(row["interval"] for row in rows) or _too_wide([heading, *lines], width):
         heading, *lines = columns(bare, tuple(column - 1 for column in RIGHT))
     if _too_wide([heading, *lines], width):
@@ -42,33 +44,14 @@ def table(rows: Sequence[dict[str, Any]], width: int | None, symbols: dict[str, 
             yield from (Text(part) for part in wrapped(detail, width, INDENT, INDENT + "  "))
 
 
+def _headings(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the headings; the bounds of all rows of a verdict have the same confidence."""
+    told = {confidence(row) for row in rows if row["interval"]}
+    return tuple(f"{told.pop()} BOUNDS" if told and name == HEADINGS[BOUNDS] else name for name in HEADINGS)
+
+
 def _too_wide(lines: Sequence[str], width: int | None) -> bool:
     return width is not None and max(len(line) for line in lines) > width
-
-
-def title(row: dict[str, Any]) -> str:
-    """Return a row's name with its statistic: "emotion.response_time p95"."""
-    name, statistic = clean(row["name"]), row["statistic"]
-    return name if not statistic or name.endswith(f".{statistic}") else f"{name} {statistic}"
-
-
-def value_text(row: dict[str, Any]) -> str:
-    """Write a value in its unit with six significant digits, and with all where they would mislead.
-
-    0.0999999999% must not stand as "0.1%" beside a target of "< 0.1%".
-    """
-    value = row["value"]
-    text = str(row["value_text"])
-    if value is None:
-        return text
-    limits = [row["target_value"], row["alert_value"]]
-    if any(
-        limit is not None and value != limit and format_number(value) == format_number(limit)
-        for limit in limits
-    ):
-        unit = row["unit"]
-        return f"{value!r} {unit}" if unit.startswith("req") else f"{value!r}{unit}"
-    return text
 
 
 def _mark(row: dict[str, Any], symbols: dict[str, str]) -> str:
@@ -83,7 +66,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def bounds(row: dict[str, Any]) -> str:
-    """Write the one-sided 95 % bounds of a value in its unit, with four significant digits; "-" for none."""
+    """Write the one-sided bounds of a value in its unit, with four significant digits; "-" for none."""
     if not row["interval"]:
         return "-"
     low, high = (_rounded(end) for end in row["interval"])
@@ -109,7 +92,7 @@ def _details(row: dict[str, Any]) -> Iterator[str]:
     if row["verdict"] != "PASS":
         yield clean(row["reason"])
         if row["worst_window"]:
-            yield _worst(row)
+            yield f"worst window: {worst_window(row)}"
     if row["time_in_violation"] and row["verdict"] != "FAIL":
         past, longest = format_duration(row["time_in_violation"]), format_duration(row["longest_breach"])
         limit = "the alert threshold" if row["alert"] else "the target"
@@ -117,16 +100,3 @@ def _details(row: dict[str, Any]) -> Iterator[str]:
         yield f"past {limit} for {past} in its windows, {longest} on end; {lasting} on end would fail the row"
     for note in row["notes"]:
         yield f"note: {clean(note)}"
-
-
-def _worst(row: dict[str, Any]) -> str:
-    """Say which window was the worst, when, and how bad."""
-    window = row["worst_window"]
-    clock = f"{_clock(window['start_at'])} to {_clock(window['end_at'])} UTC"
-    run = f"run time {format_duration(window['start'])} to {format_duration(window['end'])}"
-    return f"worst window: {window['value_text']} over {counted(window['n'], 'sample')}, {clock} ({run})"
-
-
-def _clock(moment: str) -> str:
-    """Return the time of day of an ISO moment, to the second; verdict.json writes all in UTC."""
-    return moment[11:19]

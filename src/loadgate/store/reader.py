@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from loadgate.measure.columns import Columns, Encoded
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.window import ALL, Window
 from loadgate.store.connection import open_for_reading
@@ -16,7 +17,7 @@ from loadgate.store.failure_table import load_failures
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.fleet_ledger import LEDGER_SELECT, LedgerRow
 from loadgate.store.ledger import Range, load_sources
-from loadgate.store.rows import WINDOW_COLUMNS, window_of
+from loadgate.store.rows import WINDOW_COLUMNS, encoded_histograms, tally_of, window_of
 from loadgate.store.schema import run_schema
 from loadgate.store.values import from_json, read_value
 from loadgate.store.writer import Event
@@ -96,20 +97,36 @@ class RunReader:
         `phase` and `endpoint` (one or several) choose; None means all. `series` names the histograms
         that are wanted, which saves decoding the others. Windows are decoded as they are asked for.
         """
-        clauses, values = ["1"], list[Any]()
-        for clause, value in (("phase = ?", phase), ("second >= ?", start), ("second < ?", end)):
-            if value is not None:
-                clauses.append(clause)
-                values.append(value)
-        if endpoint is not None:
-            names = [endpoint] if isinstance(endpoint, str) else sorted(set(endpoint))
-            clauses.append(f"endpoint IN ({', '.join('?' * len(names))})")
-            values += names
-        order = "ORDER BY second, span, endpoint, phase"
-        for row in self._rows(f"{_WINDOW_SELECT} WHERE {' AND '.join(clauses)} {order}", values):
+        chosen, values = _chosen(phase, start, end, endpoint)
+        for row in self._rows(f"{_WINDOW_SELECT} {chosen} ORDER BY second, span, endpoint, phase", values):
             with told_as_store_errors("read", self._path):
                 window = window_of(row, series)
             yield window
+
+    def columns(
+        self,
+        phase: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        endpoint: str | Collection[str] | None = None,
+        series: Collection[str] | None = None,
+    ) -> Columns:
+        """Give the windows that `windows` gives by columns, in order of endpoint, then of time.
+
+        All are decoded at once, which takes a fraction of the time, and as much memory as they need.
+        """
+        chosen, values = _chosen(phase, start, end, endpoint)
+        rows = self._rows(f"{_WINDOW_SELECT} {chosen} ORDER BY second, span, endpoint, phase", values)
+        apart: dict[str, Encoded] = {}
+        with told_as_store_errors("read", self._path):
+            for row in rows:
+                tally = tally_of(row, series)
+                part = apart.get(tally.endpoint)
+                if part is None:
+                    part = apart[tally.endpoint] = Encoded()
+                part.tallies.append(tally)
+                part.histograms.append([] if series == () else encoded_histograms(row[-2], series))
+            return Columns.decoded([apart[name] for name in sorted(apart)])
 
     def total(
         self,
@@ -212,3 +229,19 @@ class RunReader:
             if not rows:
                 return
             yield from rows
+
+
+def _chosen(
+    phase: str | None, start: float | None, end: float | None, endpoint: str | Collection[str] | None
+) -> tuple[str, list[Any]]:
+    """Return the condition that chooses windows, and its values."""
+    clauses, values = ["1"], list[Any]()
+    for clause, value in (("phase = ?", phase), ("second >= ?", start), ("second < ?", end)):
+        if value is not None:
+            clauses.append(clause)
+            values.append(value)
+    if endpoint is not None:
+        names = [endpoint] if isinstance(endpoint, str) else sorted(set(endpoint))
+        clauses.append(f"endpoint IN ({', '.join('?' * len(names))})")
+        values += names
+    return f"WHERE {' AND '.join(clauses)}", values

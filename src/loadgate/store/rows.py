@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from loadgate.errors import StoreError
+from loadgate.measure.columns import Tally
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.window import Count, Series, Window
 from loadgate.store.values import from_json, to_json
@@ -18,6 +21,7 @@ WINDOW_COLUMNS = (*KEY_COLUMNS, *COUNT_COLUMNS, '"over"', "histograms")
 
 _KNOWN_COUNTS = frozenset(COUNT_COLUMNS)
 _KNOWN_SERIES = frozenset(str(series) for series in Series)
+_SERIES_NAMED = {name.encode("ascii"): name for name in _KNOWN_SERIES}
 _VERSION = 1
 _LENGTH = struct.Struct(">I")
 # A full histogram of random counts takes some 210 kB.
@@ -46,15 +50,31 @@ def window_of(row: Sequence[Any], series: Collection[str] | None = None) -> Wind
     The row has the WINDOW_COLUMNS, and after them the mark of a loss. Over-counts of a series that is
     left out are left out too. Raises StoreError or MeasureError when the row is damaged.
     """
+    one = tally_of(row, series)
+    histograms = unpack_histograms(row[-2], series)
+    return Window(
+        one.second, one.span, one.endpoint, one.phase, dict(one.counts), histograms, dict(one.over), one.loss
+    )
+
+
+def tally_of(row: Sequence[Any], series: Collection[str] | None = None) -> Tally:
+    """Make the window of a row as `window_of` does, without its histograms."""
     second, span, endpoint, phase = row[:4]
-    *counted, over_text, blob, loss = row[4:]
+    *counted, over_text, _, loss = row[4:]
     counts = {name: n for name, n in zip(COUNT_COLUMNS, counted, strict=True) if n}
-    over = from_json(over_text)
+    over = _over_of(over_text, None if series is None else frozenset(series))
+    return Tally(second, span, endpoint, phase, counts, over, loss != 0)
+
+
+# Over most thresholds there is nothing in most seconds, so that the same text comes again and again.
+@lru_cache(maxsize=4096)
+def _over_of(text: str, series: frozenset[str] | None) -> Mapping[str, int]:
+    over = from_json(text)
     if not isinstance(over, dict) or not all(type(n) is int for n in over.values()):
         raise StoreError("a stored over-count is damaged", hint="use a copy of the run")
     if series is not None:
         over = {key: n for key, n in over.items() if key.partition(">")[0] in series}
-    return Window(second, span, endpoint, phase, counts, unpack_histograms(blob, series), over, loss != 0)
+    return MappingProxyType(over)
 
 
 def pack_histograms(histograms: Mapping[str, Histogram]) -> bytes:
@@ -81,30 +101,34 @@ def unpack_histograms(blob: bytes, series: Collection[str] | None = None) -> dic
 
     Raises StoreError for anything else; never reads past the blob, and bounds what it inflates.
     """
+    return {name: Histogram.decode(body) for name, body in encoded_histograms(blob, series)}
+
+
+def encoded_histograms(blob: bytes, series: Collection[str] | None = None) -> list[tuple[str, bytes]]:
+    """Unpack them as `unpack_histograms` does, and leave them encoded."""
     if len(blob) < 2 or blob[0] != _VERSION:
         raise StoreError(
             "stored histograms are damaged or of an unknown version", hint="use a copy of the run"
         )
-    found: dict[str, Histogram] = {}
-    at = 2
+    found: list[tuple[str, bytes]] = []
+    names: list[str] = []
+    at, size = 2, len(blob)
     for _ in range(blob[1]):
-        name, body, at = _next_histogram(blob, at)
-        if name not in _KNOWN_SERIES or name in found:
-            raise StoreError(f"stored histograms hold the series {name!r}, which is unknown or there twice")
+        name_end = at + 1 + (blob[at] if at < size else 0)
+        start = name_end + _LENGTH.size
+        if start > size:
+            raise StoreError("stored histograms are cut short", hint="use a copy of the run")
+        name = _SERIES_NAMED.get(blob[at + 1 : name_end])
+        if name is None or name in names:
+            told = blob[at + 1 : name_end].decode("ascii", "replace")
+            raise StoreError(f"stored histograms hold the series {told!r}, which is unknown or there twice")
+        (length,) = _LENGTH.unpack_from(blob, name_end)
+        at = start + length
+        if length > _LONGEST_HISTOGRAM or at > size:
+            raise StoreError("a stored histogram is cut short or too long", hint="use a copy of the run")
+        names.append(name)
         if series is None or name in series:
-            found[name] = Histogram.decode(body)
-    if at != len(blob):
+            found.append((name, blob[start:at]))
+    if at != size:
         raise StoreError("stored histograms have bytes after their end", hint="use a copy of the run")
     return found
-
-
-def _next_histogram(blob: bytes, at: int) -> tuple[str, bytes, int]:
-    name_end = at + 1 + (blob[at] if at < len(blob) else 0)
-    start = name_end + _LENGTH.size
-    if start > len(blob):
-        raise StoreError("stored histograms are cut short", hint="use a copy of the run")
-    (length,) = _LENGTH.unpack_from(blob, name_end)
-    if length > _LONGEST_HISTOGRAM or start + length > len(blob):
-        raise StoreError("a stored histogram is cut short or too long", hint="use a copy of the run")
-    name = blob[at + 1 : name_end].decode("ascii", "replace")
-    return name, blob[start : start + length], start + length
