@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 
@@ -14,8 +15,10 @@ from loadgate.cli.calibrate import calibration
 from loadgate.cli.subjects import read_run
 from loadgate.judge.comparison import schema
 from loadgate.judge.effects import Floors
+from loadgate.staging.server import StagingService
 from loadgate.store.baselines import Baselines
-from loadgate.store.folder import RunFolder
+from loadgate.store.database import RunReader
+from loadgate.store.folder import RunFolder, list_runs
 
 SPREAD = (0.98, 0.99, 1.0, 1.01, 1.02)
 
@@ -226,3 +229,55 @@ def test_a_calibration_of_this_machine_lets_single_runs_be_compared(told, names,
     told(*words).expect(20, out="load-1.json")
     other = told("compare", names["base2"], names["newer"], "--force", "--json").expect(31).json
     assert (other["facts"]["calibration"], other["awaits_confirmation"]) == (None, [])
+
+
+# ---- interleaved, with a load
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+def test_an_interleaved_comparison_keeps_its_runs_and_its_books(loadgate, service) -> None:
+    """One block is four runs in the order A-B-B-A, each with balanced books that the hosts' own agree with.
+
+    Two pairs are too few to say anything, whatever this machine does meanwhile: never green, never FAIL.
+    """
+    with StagingService() as other:
+        hosts = (service.url, other.url)
+        before = service.counts()["routes"]
+        scenario = loadgate.scenario(service.url, hold="9s")
+        words = ("compare", "--interleave", *hosts, scenario, "--blocks", "1", "--block", "2s")
+        done = loadgate.run(*words, "--warmup", "1s", "--json", timeout=240)
+        received = [sent_to(service, before), sent_to(other, {})]
+    assert done.code in (30, 31), done
+    content = done.json
+    jsonschema.validate(content, schema())
+    assert (content["baseline"], content["candidate"]) == (f"A {hosts[0]}", f"B {hosts[1]}")
+    for part in ("A", "B", "B", "A"):
+        assert re.search(rf"block 1 of 1, {part}: ", done.err), done
+    (folder,) = (loadgate.folder / "results").glob("compare-short-*")
+    assert json.loads((folder / "comparison.json").read_bytes()) == content
+    runs = list_runs(folder)
+    verdicts = [json.loads(run.verdict_path(1).read_bytes()) for run in runs]
+    assert [verdict["host"] for verdict in verdicts] == [hosts[0], hosts[1], hosts[1], hosts[0]]
+    assert {verdict["steady_seconds_planned"] for verdict in verdicts} == {2.0}
+    sent = dict.fromkeys(hosts, 0)
+    for run, verdict in zip(runs, verdicts, strict=True):
+        books = verdict["books"]["run"]["*"]
+        ends = ("ok", "failed", "timeout", "unsent", "unfinished", "lost")
+        assert books["arrivals"] == sum(books[end] for end in ends)
+        # 200 of the two seconds at 100/s, and 75 of the warm-up, half of which is a ramp.
+        assert books["arrivals"] + books["missing"] == 275
+        with RunReader(run.database) as reader:
+            retries = reader.total().counts.get("retries", 0)
+        sent[verdict["host"]] += books["arrivals"] - books["unsent"] + retries
+    assert [sent[host] for host in hosts] == received
+    assert list_runs(loadgate.folder / "results") == []
+
+
+def sent_to(service: StagingService, before: dict[str, dict[str, int]]) -> int:
+    """Count the requests that a service got since then on the routes of the traffic."""
+    routes = service.counts()["routes"]
+    return sum(
+        routes.get(name, {"received": 0})["received"] - before.get(name, {"received": 0})["received"]
+        for name in ("emotion", "creative", "reasoning")
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loadgate.cli.selftest import judge_case
+from loadgate.cli.selftest import judge_case, judge_twins
 from loadgate.cli.selftest_cases import CASES, ROWS, Case
 from loadgate.exit_codes import ExitCode
 from loadgate.plan.plan import load_plan
@@ -73,6 +73,73 @@ def test_every_case_has_a_plan_that_can_be_run(tmp_path) -> None:
                 load_plan(path)
         else:
             load_plan(path)
+
+
+# ---- two like services
+
+(TWINS,) = [case for case in CASES if case.twins]
+
+
+def compared(grade: str = "PASS", *notes: str, rows: bool = True, **grades: str) -> str:
+    """Write what `loadgate compare --json` prints of five statistics; rows have the verdict `grade`."""
+    found = [
+        {
+            "endpoint": endpoint,
+            "statistic": statistic,
+            "verdict": grades.get(endpoint, grade) if statistic == "p95" else "PASS",
+            "reason": "20ms to 26ms",
+            "spread": [{"source": "inside"}, {"source": "pairs"}],
+        }
+        for endpoint in ("emotion", "creative", "reasoning")
+        for statistic in ("p50", "p95", "mean", "error_rate", "throughput")
+    ]
+    return json.dumps(
+        {"verdict": grade, "reasons": ["so"], "rows": found if rows else [], "notes": list(notes)}
+    )
+
+
+@pytest.mark.parametrize(("grade", "code"), [("PASS", 0), ("WARN", 0), ("INCONCLUSIVE", 31)])
+def test_like_services_that_are_not_told_apart_are_right(grade: str, code: int) -> None:
+    """Whatever this machine's noise leaves open, as long as nobody is blamed."""
+    found = judge_twins(TWINS, code, compared(grade), "")
+    assert (found.word, found.verdict, found.wrong) == ("right", grade, ())
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code", "part"),
+    [
+        (compared("FAIL"), 20, "emotion p95 is FAIL"),
+        # A FAIL is wrong however busy the machine was, and whatever the exit code says.
+        (compared("FAIL", "block 1 of 2, B is left out with its pair: void"), 20, "emotion p95 is FAIL"),
+        (compared("PASS", creative="FAIL"), 0, "creative p95 is FAIL"),
+        (compared(rows=False), 0, "emotion p50 was not compared"),
+        (compared().replace("pairs", "inside"), 0, "reasoning throughput was not compared"),
+        ("Traceback (most recent call last):", 70, "exited 70, not 0 or 31"),
+    ],
+)
+def test_a_comparison_that_blames_or_sees_nothing_is_wrong(stdout: str, code: int, part: str) -> None:
+    """Nobody compared is nobody blamed: that proves nothing of the comparison."""
+    found = judge_twins(TWINS, code, stdout, "")
+    assert found.word == "WRONG"
+    assert any(part in text for text in found.wrong), found.wrong
+
+
+def test_pairs_that_were_void_are_the_machine_s_doing() -> None:
+    """Too few are left to compare: busy, not wrong."""
+    note = "block 1 of 2, B is left out with its pair: void"
+    assert judge_twins(TWINS, 31, compared("INCONCLUSIVE", note, rows=False), "").word == "busy"
+    assert judge_twins(TWINS, 30, compared("INVALID", note, rows=False), "").word == "busy"
+
+
+@pytest.mark.system
+@pytest.mark.timeout(450)
+def test_two_like_services_are_not_told_apart(loadgate) -> None:
+    """Eight real runs, A-B-B-A: nobody is worse, on the busiest machine."""
+    done = loadgate.run("selftest", "--case", "twins", "--json", timeout=420)
+    assert done.code in (0, 31), done
+    (case,) = done.json["cases"]
+    assert case["outcome"] in ("right", "busy")
+    assert case["verdict"] != "FAIL"
 
 
 @pytest.mark.system

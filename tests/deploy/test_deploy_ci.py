@@ -126,6 +126,7 @@ def test_the_action_calls_the_gate(tmp_path: Path) -> None:
         GATE_WAIT="90s",
         GATE_WORKERS="2",
         GATE_SET="traffic.users=5\n\nname=a b\n",
+        GATE_BASELINE="main@2",
         GATE_STRICT="true",
         GATE_RESULTS="my results",
     )
@@ -133,6 +134,7 @@ def test_the_action_calls_the_gate(tmp_path: Path) -> None:
     assert found["scenario"] == Path("-a b.toml")
     assert (found["host"], found["start"], found["within"]) == ("http://127.0.0.1:1", NASTY, 90.0)
     assert (found["workers"], found["overrides"]) == (2, ("traffic.users=5", "name=a b"))
+    assert (found["baseline"], found["no_rerun"]) == ("main@2", False)
     assert (found["strict"], found["github"], found["results"]) == (True, True, "my results")
     assert (found["junit"], found["markdown"]) == (
         Path("my results/junit.xml"),
@@ -148,7 +150,7 @@ def test_the_action_s_defaults_are_the_gate_s(tmp_path: Path) -> None:
         if name != "python"
     }
     found = parsed(run_script(list(steps())[1]["run"], tmp_path, "bash", **defaults))
-    for name in ("scenario", "host", "start", "within", "workers"):
+    for name in ("scenario", "host", "start", "within", "workers", "baseline"):
         assert found[name] is None
     assert (found["strict"], found["overrides"], found["results"]) == (False, (), "results")
 
@@ -194,10 +196,11 @@ def test_gitlab_calls_the_gate(tmp_path: Path) -> None:
     variables = {name: value for name, value in job["variables"].items() if name.startswith("GATE_")}
     found = parsed(run_script(script, tmp_path, "sh", **variables | {
         "GATE_START": NASTY,
-        "GATE_OPTIONS": "--strict --workers 2",
+        "GATE_OPTIONS": "--strict --workers 2 --baseline main",
     }))  # fmt: skip
     assert (found["scenario"], found["start"]) == (Path("scenarios/gate.toml"), NASTY)
     assert (found["strict"], found["workers"], found["within"]) == (True, 2, 60.0)
+    assert found["baseline"] == "main"
     assert str(found["junit"]) == job["artifacts"]["reports"]["junit"]
     assert job["artifacts"]["when"] == "always"
 
@@ -220,7 +223,9 @@ def test_only_a_warning_is_let_through_by_gitlab() -> None:
 def test_jenkins_calls_the_gate(tmp_path: Path) -> None:
     """Its parameters reach the shell through the environment, as one word each."""
     [script] = [text for text in re.findall(r"'''(.*?)'''", JENKINS, re.DOTALL) if "loadgate gate" in text]
-    found = parsed(run_script(script, tmp_path, "sh", GATE_SCENARIO="a b.toml", GATE_START=NASTY))
+    variables = {"GATE_SCENARIO": "a b.toml", "GATE_START": NASTY, "GATE_BASELINE": "main"}
+    found = parsed(run_script(script, tmp_path, "sh", **variables))
+    assert found["baseline"] == "main"
     assert (found["scenario"], found["start"], found["strict"]) == (Path("a b.toml"), NASTY, True)
     assert f"junit(testResults: '{found['junit']}')" in JENKINS
     assert "${" not in script

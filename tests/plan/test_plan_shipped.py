@@ -95,7 +95,7 @@ def test_every_row_from_a_probe_has_five_readings(scenarios: Path, name: str) ->
 
 
 def test_the_smoke_checks_are_the_checklists(scenarios: Path) -> None:
-    """Its three requests to the letter, the same in each scenario that has them; every endpoint of the mix."""
+    """Its three requests to the letter, the same in each scenario that has them, every endpoint."""
     plans = [load_plan(scenarios / f"{name}.toml").scenario for name in ("smoke", "gate", "load")]
     smoke = plans[0].smoke
     assert smoke is not None

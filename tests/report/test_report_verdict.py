@@ -12,10 +12,11 @@ import orjson
 import pytest
 
 from loadgate.judge.verdict import schema
+from loadgate.report.evidence import value_text
 from loadgate.report.text import SYMBOLS
 from loadgate.report.verdict import print_verdict, render
 from loadgate.report.verdict_facts import again, steady
-from loadgate.report.verdict_table import bounds, value_text
+from loadgate.report.verdict_table import bounds
 
 STORED = Path("/srv/results/gate-20261122-203512/verdict.json")
 CASES = ("pass", "fail", "invalid", "interrupted")
@@ -149,3 +150,26 @@ def test_the_command_to_judge_again_finds_the_run(
     assert again(content, STORED) == "loadgate verdict gate-20261122-203512"
     monkeypatch.delenv("LOADGATE_RESULTS")
     assert again(content, STORED) == "loadgate verdict /srv/results/gate-20261122-203512"
+
+
+def test_a_row_that_is_optional_is_told_once_when_it_fails(data: Path) -> None:
+    """Its reason stands under its row, and is not among the reasons of the run as well."""
+    content = _content(data, "fail")
+    row = next(row for row in content["objectives"] if row["verdict"] == "FAIL")
+    row["optional"] = True
+    content["reasons"] = [f"FAIL {row['name']}: {row['reason']}"]
+    text = "\n".join(line.plain for line in render(content, STORED, None, {}))
+    assert text.count(row["reason"]) == 1
+
+
+def test_the_bounds_have_the_confidence_that_they_were_made_with(data: Path) -> None:
+    """95% in a verdict of an older release, which does not say it; more where the run was looked at."""
+    content = _content(data, "pass")
+    for row in content["objectives"]:
+        row["interval"] = [1.0, 2.0]
+    heading = next(line.plain for line in render(content, STORED, None, {}) if "RESULT" in line.plain)
+    assert "  95% BOUNDS  " in heading
+    for row in content["objectives"]:
+        row["confidence"] = 0.975
+    heading = next(line.plain for line in render(content, STORED, None, {}) if "RESULT" in line.plain)
+    assert "  97.5% BOUNDS  " in heading

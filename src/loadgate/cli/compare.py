@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -164,6 +165,20 @@ def stored(
         [conditions(run) for side in sides for run in side.runs],
         force=force,
     )
+    comparison = compared(baseline, candidate, again, baselines, floors, statistics)
+    return replace(comparison, overruled=differences, forced=force), candidate.folder
+
+
+def compared(
+    baseline: Subject,
+    candidate: Subject,
+    again: Subject | None,
+    baselines: Baselines,
+    floors: Floors,
+    statistics: tuple[str, ...] | None,
+) -> Comparison:
+    """Compare subjects that are alike; `again` is the confirming rerun. What is unusable becomes a fault."""
+    sides = [candidate, *([again] if again is not None else [])]
     faults = tuple(why for side in (baseline, *sides) for run in side.runs if (why := unusable(run)))
     calibrated = find_calibration(baselines, conditions(candidate.runs[0]))
     rows: tuple[Row, ...] = ()
@@ -171,7 +186,7 @@ def stored(
         rows = _rows(baseline, candidate, floors, statistics, calibrated)
         if again is not None:
             rows = confirm(rows, _rows(baseline, again, floors, statistics, calibrated))
-    comparison = Comparison(
+    return Comparison(
         how="stored",
         baseline=baseline.label,
         candidate=candidate.label,
@@ -180,12 +195,9 @@ def stored(
         candidate_runs=_ids(candidate.runs),
         confirming_runs=_ids(again.runs) if again is not None else (),
         faults=faults,
-        overruled=differences,
-        forced=force,
         notes=(*_notes(baseline, candidate, statistics), *drift_notes(baseline, baselines, floors)),
         facts=_facts(baseline, calibrated) | floor_facts(floors, statistics),
     )
-    return comparison, candidate.folder
 
 
 def tell(

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
+from loadgate.cli.comparison_options import baselines_option, floor_options, statistic_option
 from loadgate.cli.control_room import ControlRoom, Interrupts, Judged, Request
 from loadgate.cli.durations import DURATION
+from loadgate.cli.gate_regression import Against, Compared, Regression, joined
 from loadgate.cli.options import host_option, json_option, results_option, set_option, strict_option
-from loadgate.cli.output import discard
+from loadgate.cli.output import discard, printed
 from loadgate.cli.report import Outputs
 from loadgate.cli.start import Door, Service, refuse_a_stranger, wait_for
+from loadgate.cli.subjects import read_floors, read_run
 from loadgate.errors import LoadgateError, UsageError
 from loadgate.exit_codes import ExitCode
+from loadgate.judge.likeness import unusable
+from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError
 from loadgate.plan.units import format_duration
+from loadgate.report.comparison import print_comparison
+from loadgate.store.folder import results_root
 
 DEFAULT: Final = Path("scenarios") / "gate.toml"
 WAIT: Final = 60.0
@@ -47,6 +56,19 @@ WAIT: Final = 60.0
     type=DURATION,
     help="How long the target may take to answer [default: 60s with --start, else it must answer at once].",
 )
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="Compare the run with this baseline, main or main@2, and let the worse decide.",
+)
+@click.option(
+    "--no-rerun",
+    is_flag=True,
+    help="Do not run once more by itself when the run looks worse than the baseline, to confirm it.",
+)
+@floor_options
+@statistic_option
+@baselines_option
 @click.option("--junit", type=click.Path(path_type=Path), help="Write the verdict as JUnit XML.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write it as Markdown, for a pull request.")
 @click.option(
@@ -58,13 +80,22 @@ WAIT: Final = 60.0
 @results_option
 @strict_option
 @json_option
+@click.pass_context
 def gate(
+    ctx: click.Context,
     scenario: Path | None,
     host: str | None,
     workers: int | None,
     sla: Path | None,
     start: str | None,
     within: float | None,
+    baseline: str | None,
+    no_rerun: bool,
+    floor: str,
+    floor_latency: str,
+    floor_errors: str,
+    statistics: tuple[str, ...],
+    baselines: str | None,
     junit: Path | None,
     markdown: Path | None,
     github: bool | None,
@@ -80,7 +111,12 @@ def gate(
     The exit code is the verdict: 0 PASS or WARN (10 for WARN with --strict), 20 FAIL, 30 INVALID,
     31 INCONCLUSIVE, 40 the service did not come up, 130 interrupted. A report that cannot be written
     turns 0 into 2 and changes nothing else.
+
+    With --baseline it is the worse of the verdict and of the comparison, whose FAIL is a regression that a
+    second run has confirmed; a baseline that is missing or unlike the plan is exit 2 before any load.
     """
+    if baseline is None:
+        _refuse_what_goes_with_a_baseline(ctx)
     request = Request(
         scenario=scenario if scenario is not None else DEFAULT,
         host=host,
@@ -100,7 +136,31 @@ def gate(
         # Standard output holds JSON and nothing else when it was asked for; GitHub reads both streams.
         annotate=_to_stderr if as_json else _to_stdout,
     )
-    return Gate(request, outputs, start, within, find=scenario is None).run()
+    against = None
+    if baseline is not None:
+        floors = read_floors(floor, floor_latency, floor_errors)
+        against = Against(baseline, baselines, floors, statistics or None, rerun=not no_rerun)
+    return Gate(request, outputs, start, within, find=scenario is None, against=against).run()
+
+
+_WITH_A_BASELINE: Final = (
+    "no_rerun",
+    "floor",
+    "floor_latency",
+    "floor_errors",
+    "statistics",
+    "baselines",
+)
+
+
+def _refuse_what_goes_with_a_baseline(ctx: click.Context) -> None:
+    """Let no option be given that would do nothing: UsageError names the first."""
+    for option in ctx.command.params:
+        given = ctx.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if option.name in _WITH_A_BASELINE and given:
+            raise UsageError(
+                f"{option.opts[0]} goes with --baseline", hint="name the baseline, for example main"
+            )
 
 
 def find_scenario(folder: Path) -> Path:
@@ -137,6 +197,7 @@ class Gate:
     within: float | None
     find: bool
     """Whether the scenario is still to be found, from the working folder upwards."""
+    against: Against | None = None
 
     def run(self) -> int:
         """Do it all; return the exit code. Errors before the verdict are reported, then raised."""
@@ -146,17 +207,90 @@ class Gate:
                 self.request = replace(self.request, scenario=find_scenario(Path.cwd()))
             room = ControlRoom(self.request)
             door = Door(room.plan.scenario, os.environ)
+            regression = self._regression(room.plan)
+            if regression is not None and room.plan.scenario.verdict.stop_when_certain:
+                room = self._to_the_planned_end()
+            compared: Compared | None = None
             with self._service(door, interrupts) as service:
-                judged = room.judged()
-                # The verdict is there: from here on a signal only hurries the service's end.
-                interrupts.count_only()
-                if service is not None and service.ended():
-                    how = service.ended()
-                    click.echo(f"the service ended before its run did ({how}); {service.tail()}", err=True)
-                code = self._report(judged)
+                judged = self._judged(room, service, interrupts)
+                if regression is not None:
+                    compared = regression.compare(judged)
+                again = self._wants_a_rerun(judged, compared)
+                code = 0 if again else self._report(judged, compared)
             if service is not None:
                 service.keep_log(judged.folder.logs)
+            if again and regression is not None:
+                code = self._report(judged, *self._confirmed(regression, judged, door, interrupts.count))
         return code
+
+    def _judged(self, room: ControlRoom, service: Service | None, interrupts: Interrupts) -> Judged:
+        """Carry out the run and judge it; tell if the service ended meanwhile."""
+        judged = room.judged()
+        # The verdict is there: from here on a signal only hurries the service's end.
+        interrupts.count_only()
+        if service is not None and service.ended():
+            how = service.ended()
+            click.echo(f"the service ended before its run did ({how}); {service.tail()}", err=True)
+        return judged
+
+    def _regression(self, plan: Plan) -> Regression | None:
+        """Read the baseline and refuse what cannot be compared, before anything is started."""
+        if self.against is None:
+            return None
+        root = results_root(self.request.results, self.request.scenario)
+        return self.against.prepare(plan, root, strict=self.request.strict)
+
+    def _to_the_planned_end(self) -> ControlRoom:
+        """Let the run go on to its planned end, since a shorter one cannot be compared."""
+        click.echo(
+            "stop_when_certain is off here: the run is to be compared, so it is as long as planned", err=True
+        )
+        overrides = (*self.request.overrides, "verdict.stop_when_certain=false")
+        self.request = replace(self.request, overrides=overrides)
+        return ControlRoom(self.request)
+
+    def _wants_a_rerun(self, judged: Judged, compared: Compared | None) -> bool:
+        """Tell whether a second run can change the outcome, and is allowed: a run that fails has failed."""
+        if compared is None or self.against is None or not self.against.rerun:
+            return False
+        return compared.awaiting and judged.exit_code != ExitCode.FAIL
+
+    def _confirmed(
+        self, regression: Regression, first: Judged, door: Door, signals: int
+    ) -> tuple[Compared, Judged | None]:
+        """Make the confirming rerun, of a service that was started anew, and compare again.
+
+        What differs between two starts of the service is a part of the noise. `signals` is how many came
+        since the verdict: with one, nothing more is started.
+        """
+        again: Judged | None = None
+        cut, interrupted = "", bool(signals)
+        try:
+            if not interrupted:
+                click.echo("it looks worse than the baseline: the run is made again, to confirm it", err=True)
+                again = self._run_again(door)
+                interrupted = again.exit_code == ExitCode.INTERRUPTED
+                why = unusable(read_run(again.folder))
+                cut = f"the confirming rerun cannot be used: {why}" if why else ""
+        except KeyboardInterrupt:
+            interrupted = True
+        except LoadgateError as error:
+            cut = f"the confirming rerun could not be made: {error.message}"
+        if interrupted:
+            cut = "interrupted before the confirming rerun was made"
+        usable = again if not cut else None
+        return regression.compare(first, usable, cut=cut, interrupted=interrupted), again
+
+    def _run_again(self, door: Door) -> Judged:
+        with Interrupts().caught() as interrupts, self._service(door, interrupts) as service:
+            room = ControlRoom(replace(self.request, as_json=False))
+            # Standard output holds the JSON of the first run's verdict and nothing else.
+            silent = redirect_stdout(io.StringIO()) if self.request.as_json else nullcontext()
+            with silent:
+                judged = self._judged(room, service, interrupts)
+        if service is not None:
+            service.keep_log(judged.folder.logs)
+        return judged
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -219,11 +353,22 @@ class Gate:
         took = wait_for(door, within, service)
         click.echo(f"it answered after {format_duration(round(took, 1))}", err=True)
 
-    def _report(self, judged: Judged) -> int:
+    def _report(self, judged: Judged, compared: Compared | None, again: Judged | None = None) -> int:
         """Write the outputs, and say in one line what came of it all."""
-        code = self.outputs.finish(judged.content, judged.plan, self._command())
-        parts = [f"gate: {judged.content['verdict']}, exit code {code}", f"run {judged.folder.path}"]
-        files = {"junit": self.outputs.junit, "markdown": self.outputs.markdown}
+        content = judged.content
+        if compared is not None:
+            if not self.request.as_json:
+                with printed(compared.path or judged.folder.path):
+                    click.echo()
+                    print_comparison(compared.content, compared.path)
+            content = joined(content, compared.content, again.content if again is not None else None)
+        code = self.outputs.finish(content, judged.plan, self._command())
+        parts = [f"gate: {content['verdict']}, exit code {code}", f"run {judged.folder.path}"]
+        files = {
+            "comparison": compared.path if compared is not None else None,
+            "junit": self.outputs.junit,
+            "markdown": self.outputs.markdown,
+        }
         parts += [f"{name} {path}" for name, path in files.items() if path is not None]
         click.echo("; ".join(parts), err=True)
         return code
@@ -236,6 +381,7 @@ class Gate:
             ("--host", request.host),
             ("--workers", request.workers),
             ("--sla", request.sla),
+            ("--baseline", self.against.name if self.against is not None else None),
         ):
             if value is not None:
                 words += [option, str(value)]

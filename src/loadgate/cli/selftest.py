@@ -16,13 +16,16 @@ from typing import Any
 import click
 
 from loadgate.cli.options import json_option
-from loadgate.cli.selftest_cases import CASES, RATE, ROWS, SCENARIO, SECONDS, Case
+from loadgate.cli.selftest_cases import BLOCKS, CASES, RATE, ROWS, SCENARIO, SECONDS, Case
 from loadgate.cli.templates import templates
 from loadgate.exit_codes import ExitCode
 
 _TRIES = 3
 """Runs of a case on a machine that is too busy to make its load; each says so by itself."""
 _CASE_WITHIN = 120.0
+_TWINS_WITHIN = 400.0
+_NOT_TOLD_APART = (ExitCode.PASS, ExitCode.INCONCLUSIVE)
+"""How a comparison of two like services may exit: what is not shown either way does not blame a release."""
 _NAMES = tuple(case.name for case in CASES)
 
 
@@ -65,14 +68,19 @@ class Outcome:
 def selftest(names: tuple[str, ...], jobs: int, as_json: bool) -> int:
     """Break the reference service in every way that a gate must notice, and show that each is stopped.
 
-    Each case is a real run of about 20 seconds; all of them take about two minutes, and need the `staging`
-    extra. Exit code 0: every breach was stopped with the right verdict and reason, and the healthy service
-    passed; 20: one was not; 31: this machine was too busy to tell.
+    Each case is a real run of about 20 seconds, the last one eight of 3 seconds; all of them take about three
+    minutes, and need the `staging` extra. Exit code 0: every breach was stopped with the right verdict and
+    reason, the healthy service passed, and two like services were not told apart; 20: one of it was not so;
+    31: this machine was too busy to tell.
     """
     chosen = [case for case in CASES if not names or case.name in names]
     with ThreadPoolExecutor(jobs) as threads:
+        # The longest is begun first, and told in its place.
+        begun = sorted(chosen, key=lambda case: not case.twins)
+        coming = {case.name: threads.submit(_outcome_of, case) for case in begun}
         outcomes = []
-        for outcome in threads.map(_outcome_of, chosen):
+        for case in chosen:
+            outcome = coming[case.name].result()
             outcomes.append(outcome)
             if not as_json:
                 click.echo(_line(outcome))
@@ -101,17 +109,26 @@ def _try(case: Case, folder: Path) -> Outcome:
     with StagingService() as service:
         case.begin(service)
         scenario = _write(case, folder, service.url)
-        command = [sys.executable, "-m", "loadgate", "run", str(scenario), "--json"]
-        done = subprocess.run(
-            [*command, "--results", str(folder / "results")],
-            capture_output=True,
-            text=True,
-            timeout=_CASE_WITHIN,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        )
+        if case.twins:
+            with StagingService() as twin:
+                words = ("compare", "--interleave", service.url, twin.url, str(scenario), *BLOCKS)
+                done = _command(words, folder, _TWINS_WITHIN)
+            return judge_twins(case, done.returncode, done.stdout, done.stderr)
+        done = _command(("run", str(scenario)), folder, _CASE_WITHIN)
     return judge_case(case, done.returncode, done.stdout, done.stderr)
+
+
+def _command(words: Sequence[str], folder: Path, within: float) -> subprocess.CompletedProcess[str]:
+    """Run a command of Loadgate in a process of its own, with its results in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "loadgate", *words, "--json", "--results", str(folder / "results")],
+        capture_output=True,
+        text=True,
+        timeout=within,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
 
 
 def _write(case: Case, folder: Path, host: str) -> Path:
@@ -137,10 +154,7 @@ def _write(case: Case, folder: Path, host: str) -> Path:
 
 def judge_case(case: Case, exit_code: int, stdout: str, stderr: str) -> Outcome:
     """Hold what a run said against what it must say of the case."""
-    try:
-        verdict: dict[str, Any] = json.loads(stdout)
-    except json.JSONDecodeError:
-        verdict = {}
+    verdict = _read(stdout)
     reasons = [str(reason) for reason in verdict.get("reasons", ())]
     said = [*reasons, *stderr.splitlines()]
     wrong = list(_wrong_rows(case, verdict.get("objectives", ())))
@@ -156,6 +170,48 @@ def judge_case(case: Case, exit_code: int, stdout: str, stderr: str) -> Outcome:
     return Outcome(
         case, exit_code, str(verdict.get("verdict", "refused")), reason.strip(), tuple(wrong), busy
     )
+
+
+def judge_twins(case: Case, exit_code: int, stdout: str, stderr: str) -> Outcome:
+    """Hold what a comparison of two like services said against what it must: that none is worse.
+
+    PASS is not asked for: how far like runs spread is this machine's affair. But its rows must be there, each
+    with its spread, since one that compared nothing would blame nobody either.
+    """
+    found = _read(stdout)
+    rows = found.get("rows", ())
+    names = {f"{row['endpoint']} {row['statistic']}": row for row in rows}
+    wrong = [f"{name} is FAIL: {row['reason']}" for name, row in names.items() if row["verdict"] == "FAIL"]
+    told_apart = bool(wrong)
+    if exit_code not in _NOT_TOLD_APART:
+        wrong.insert(0, f"it exited {exit_code}, not 0 or 31")
+    wrong += [f"{name} was not compared" for name in _COMPARED if not _has_spread(names.get(name))]
+    left_out = any("is left out with its pair" in str(note) for note in found.get("notes", ()))
+    said = [str(reason) for reason in found.get("reasons", ())]
+    reason = (said or stderr.strip().splitlines()[-1:] or ["nothing was said"])[0]
+    verdict = str(found.get("verdict", "refused"))
+    busy = bool(wrong) and left_out and not told_apart
+    return Outcome(case, exit_code, verdict, reason.strip(), tuple(wrong), busy)
+
+
+_COMPARED = tuple(
+    f"{endpoint} {statistic}"
+    for endpoint in ("emotion", "creative", "reasoning")
+    for statistic in ("p50", "p95", "mean", "error_rate", "throughput")
+)
+
+
+def _has_spread(row: dict[str, Any] | None) -> bool:
+    return row is not None and any(spread["source"] == "pairs" for spread in row["spread"])
+
+
+def _read(stdout: str) -> dict[str, Any]:
+    """Read the JSON that a command printed; empty where it printed none."""
+    try:
+        content = json.loads(stdout)
+    except json.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _wrong_rows(case: Case, rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -172,6 +172,8 @@ class Case:
     invalid: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     void: bool = False
+    twins: bool = False
+    """Whether it is no run but an interleaved comparison of two services, neither of which is spoilt."""
     reason: str = ""
     plan: Mapping[str, str] = field(default_factory=dict)
     sla: str = SLA
@@ -289,4 +291,7 @@ CASES = (
         reason="did you mean 'emotion'",
         sla=SLA.replace('endpoint = "emotion"', 'endpoint = "emotoin"'),
     ),
+    Case("twins", "two services that are the same, compared in turn", ExitCode.PASS, twins=True),
 )
+BLOCKS = ("--blocks", "2", "--block", "2s", "--warmup", "1s")
+"""Those of the comparison: four pairs of runs, of which three are enough to know how far like runs spread."""

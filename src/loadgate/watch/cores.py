@@ -8,6 +8,7 @@ from typing import Final
 
 import psutil
 
+from loadgate.swarm.limits import CpuGroup
 from loadgate.watch.parse import NoReading, Reason
 
 CGROUP: Final = Path("/sys/fs/cgroup")
@@ -47,15 +48,8 @@ def group_of(text: str) -> str:
 
 def quota_of(group: str, cgroup: Path = CGROUP) -> float | None:
     """Return the lowest CPU quota of a group and the groups above it, in cores; None without a limit."""
-    limits = []
-    for folder in _upwards(group, cgroup):
-        try:
-            quota, _, period = (folder / "cpu.max").read_text(encoding="ascii").strip().partition(" ")
-            if quota != "max":
-                limits.append(int(quota) / int(period))
-        except (OSError, ValueError, ZeroDivisionError):
-            continue  # the topmost group has no such file
-    return min(limits, default=None)
+    quotas = [CpuGroup(folder, unified=True).quota() for folder in _upwards(group, cgroup)]
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _upwards(group: str, cgroup: Path) -> Iterator[Path]:
