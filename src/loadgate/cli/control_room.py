@@ -16,14 +16,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Any
 
 import click
 
 from loadgate.cli.capacity_check import check_capacity
+from loadgate.cli.looking import Looking
 from loadgate.cli.preflight import check_locustfile
 from loadgate.cli.runs import show_verdict
+from loadgate.cli.watching import STOPS_WITHIN, Watching
 from loadgate.errors import GeneratorError, LoadgateError, StoreError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.evidence import gather
@@ -39,7 +42,6 @@ from loadgate.swarm.address import parse_address
 from loadgate.swarm.launch import Generator, Listen, launch
 from loadgate.swarm.secret import secret_for
 from loadgate.watch.reach import reach
-from loadgate.watch.runner import ProbeRunner
 
 _LOOK_EVERY = 0.5
 _OVERTIME = 60.0
@@ -65,6 +67,8 @@ class Request:
     results: str | None = None
     strict: bool = False
     as_json: bool = False
+    arm: bool = False
+    """Let alerts end the load and change the target, where their rules say so."""
     plain: bool = False
     """Show the run as plain lines, on a terminal as well."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -133,6 +137,10 @@ class ControlRoom:
     def __init__(self, request: Request) -> None:
         self.request = request
         self._told = 0
+        self._aborts: list[str] = []
+        self._load_ended = Event()
+        self._is_ending = False
+        self._view_now: View | None = None
 
     def run(self) -> int:
         """Run and judge; return the exit code. LoadgateError for everything before the load."""
@@ -168,29 +176,46 @@ class ControlRoom:
         return plan
 
     def _load(self, plan: Plan, folder: RunFolder, interrupts: Interrupts) -> None:
+        if self.request.arm and not any(rule.on_fire for rule in plan.alerts):
+            click.echo("--arm arms nothing: no alert rule of this scenario has on_fire", err=True)
+        # First, since it may find that a secret is missing.
+        watching = Watching(plan, folder, arm=self.request.arm, stop_load=self._abort, say=self._say)
+        try:
+            self._make_load(plan, folder, watching, interrupts)
+        finally:
+            watching.end()
+
+    def _make_load(self, plan: Plan, folder: RunFolder, watching: Watching, interrupts: Interrupts) -> None:
         listen = self.request.listen
         generator = launch(plan, folder, workers=plan.scenario.generator.workers, listen=listen)
         if listen is not None:
             self._say_where(listen, plan.scenario.generator.workers)
-        probes: ProbeRunner | None = None
         try:
             anchor = self._wait_for_anchor(generator, folder, interrupts)
             if anchor is None:
                 # Nothing was measured, so nothing is worth waiting for.
                 return
-            probes = ProbeRunner(plan, anchor, folder.watch_database, os.environ)
-            probes.start()
-            self._follow(plan, folder, generator, probes, interrupts, anchor + plan.timeline.end)
+            watching.begin(anchor)
+            self._follow(plan, folder, generator, watching, interrupts, anchor + plan.timeline.end)
             # What a worker still holds after its master died can be stored by nobody.
             if _how_it_ended(folder) is not None and not generator.wait(_WORKERS_END_WITHIN):
                 click.echo("the workers did not end after their master; they are ended now", err=True)
         finally:
-            if probes is not None:
-                probes.stop()
-                for error in probes.errors:
-                    click.echo(f"probes: {error}", err=True)
+            self._load_ended.set()
+            watching.stop_probes()
             generator.kill()
             self._settle(folder, generator, interrupts)
+
+    def _abort(self, reason: str) -> None:
+        """End the load from another thread, and wait a while: what is done next finds a target at rest."""
+        self._aborts.append(reason)
+        self._load_ended.wait(STOPS_WITHIN)
+
+    def _say(self, text: str) -> None:
+        if self._view_now is not None:
+            self._view_now.note(text)
+        else:
+            click.echo(text, err=True)
 
     def _say_where(self, listen: Listen, workers: int) -> None:
         within, where = format_duration(listen.within), f"{listen.host}:{listen.port}"
@@ -219,15 +244,19 @@ class ControlRoom:
         plan: Plan,
         folder: RunFolder,
         generator: Generator,
-        probes: ProbeRunner,
+        watching: Watching,
         interrupts: Interrupts,
         planned_end: float,
     ) -> None:
         over_since: float | None = None
+        looking, anchor = Looking(plan, folder), planned_end - plan.timeline.end
         with closing(Follower(folder, plan)) as follower, self._view(plan, folder) as view:
             while not generator.ended():
                 self._pass_on(interrupts, generator, view)
-                view.show(follower.refresh(probes.latest()))
+                view.show(follower.refresh(watching.latest()))
+                watching.look()
+                if self._ends_early(generator, looking, interrupts, time.monotonic() - anchor):
+                    planned_end = time.monotonic()
                 dead = generator.dead_workers()
                 # At the end workers leave before their master, as they should.
                 if dead and not interrupts.count and time.monotonic() < planned_end:
@@ -241,18 +270,43 @@ class ControlRoom:
                     view.note("the run did not come to its planned end; the generator is ended now")
                     generator.kill()
                 self._pause(generator, interrupts)
+            self._load_ended.set()
             # What the master committed last came after the last look.
-            view.show(follower.refresh(probes.latest()))
+            view.show(follower.refresh(watching.latest()))
+
+    def _ends_early(self, generator: Generator, looking: Looking, interrupts: Interrupts, now: float) -> bool:
+        """End a run that an alert ends, or whose verdict is certain; tell whether that was just now."""
+        if interrupts.count or self._is_ending:
+            return False
+        if self._aborts:
+            self._say(f"an alert ends the load: {self._aborts[0]}")
+            generator.abort()
+            self._is_ending = True
+        elif (why := looking.look(now)) is not None:
+            self._say(f"{why}: the run needs no more load, and ends")
+            generator.decide()
+            self._is_ending = True
+        return self._is_ending
 
     @contextmanager
     def _view(self, plan: Plan, folder: RunFolder) -> Iterator[View]:
         if not self.request.plain:
-            with open_view(plan, folder) as view:
+            with open_view(plan, folder) as view, self._noting_in(view):
                 yield view
             return
         lines = PlainView(console_for(sys.stderr), plan, folder)
-        yield lines
+        with self._noting_in(lines):
+            yield lines
         lines.end()
+
+    @contextmanager
+    def _noting_in(self, view: View) -> Iterator[None]:
+        """Let what there is to say appear in a view while it is open."""
+        self._view_now = view
+        try:
+            yield
+        finally:
+            self._view_now = None
 
     def _pause(self, generator: Generator, interrupts: Interrupts) -> None:
         until = time.monotonic() + _LOOK_EVERY

@@ -34,6 +34,7 @@ COMMANDS = {
     "completion": "loadgate.cli.completion:completion",
     "validate": "loadgate.cli.plans:validate",
     "verdict": "loadgate.cli.runs:verdict",
+    "watch": "loadgate.cli.watch:watch",
     "worker": "loadgate.cli.worker:worker",
 }
 """Where each command lives; it is imported at its use, so that no command waits for another's imports."""

@@ -16,4 +16,7 @@ results_option = click.option(
     "--results", metavar="DIR", help="Where runs are stored [default: $LOADGATE_RESULTS, or results/]."
 )
 strict_option = click.option("--strict", is_flag=True, help="Exit 10 on WARN.")
+arm_option = click.option(
+    "--arm", is_flag=True, help="Let alerts end the load and change the target, as their on_fire says."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

@@ -8,7 +8,14 @@ import click
 
 from loadgate.cli.control_room import ControlRoom, Request, listen_at
 from loadgate.cli.durations import DURATION
-from loadgate.cli.options import host_option, json_option, results_option, set_option, strict_option
+from loadgate.cli.options import (
+    arm_option,
+    host_option,
+    json_option,
+    results_option,
+    set_option,
+    strict_option,
+)
 from loadgate.errors import UsageError
 
 
@@ -37,6 +44,7 @@ from loadgate.errors import UsageError
     show_default=True,
     help="How long to wait for the workers, with --distributed.",
 )
+@arm_option
 @set_option
 @results_option
 @strict_option
@@ -50,6 +58,7 @@ def run(
     expect_workers: int | None,
     bind: str | None,
     within: float,
+    arm: bool,
     overrides: tuple[str, ...],
     results: str | None,
     strict: bool,
@@ -81,5 +90,6 @@ def run(
         results=results,
         strict=strict,
         as_json=as_json,
+        arm=arm,
     )
     return ControlRoom(request).run()

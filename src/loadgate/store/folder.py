@@ -3,7 +3,9 @@
 results/load-20261122-203512/
     plan.json        the plan, as it was when the run began
     run.db           what the generator measured (see docs/run-database.md)
-    watch.db         what the control room saw: probes, alerts, actions
+    watch.db         what the control room saw: probes, alerts, actions, notices
+    alerts.json      where the alert rules stood, for a control room that is started again
+    evidence-N.json  what was known when alert N acted
     verdict.json     the first verdict; judging again adds verdict-2.json and so on
     log/             what the processes of the run printed
     *.lock, *-wal, *-shm   kept by the writers of the two databases

@@ -75,6 +75,14 @@ def is_held(database: Path) -> bool:
     return False
 
 
+def holder(database: Path) -> int | None:
+    """Return the process of this machine that is writing the database now, None where none can be told."""
+    if not is_held(database):
+        return None
+    owner = _owner(lock_path(database))
+    return int(owner) if owner.isdecimal() else None
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

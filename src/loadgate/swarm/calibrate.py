@@ -81,7 +81,9 @@ class Calibration:
         """Return the turns for each second of CPU. GeneratorError where the users' code does not do them."""
         anchor = time.monotonic()
         timeline = self.plan.timeline
-        self._recorder.start(anchor, timeline.phases_of, PHASES, thresholds_of(self.plan.objectives))
+        self._recorder.start(
+            anchor, timeline.phases_of, PHASES, thresholds_of(self.plan.objectives, self.plan.alerts)
+        )
         self._engine.begin(anchor)
         users = [gevent.spawn(self._user_class(self._environment).run) for _ in range(USERS)]
         keeper = gevent.spawn(self._keep, anchor)

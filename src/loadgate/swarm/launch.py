@@ -24,6 +24,8 @@ from loadgate.swarm.secret import SECRET, SECRET_FILE
 
 DECIDED = signal.SIGUSR1
 """The signal that tells a master that its run is decided."""
+ABORTED = signal.SIGUSR2
+"""The signal that tells a master that an alert ends its run."""
 _WORKERS_WITHIN = 60
 """Seconds in which every worker must have joined the master."""
 _TAIL_LINES = 12
@@ -68,6 +70,11 @@ class Generator:
         """Tell the master that every objective is decided, so that the run needs no more load."""
         if self.master.poll() is None:
             self.master.send_signal(DECIDED)
+
+    def abort(self) -> None:
+        """Tell the master that an alert ends the run; what is under way may finish."""
+        if self.master.poll() is None:
+            self.master.send_signal(ABORTED)
 
     def wait(self, timeout: float) -> bool:
         """Wait for every process to end; return whether all did."""

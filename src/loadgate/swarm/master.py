@@ -197,6 +197,12 @@ class Master:
             self._keeper.values(decided_at=self._run_time())
             gevent.spawn(self._end)
 
+    def aborted(self) -> None:
+        """End the run because an alert says so."""
+        if self.ended is None and self._muster.anchor is not None:
+            self.ended = "aborted"
+            gevent.spawn(self._end)
+
     def interrupted(self) -> None:
         """Note that a signal ends the run."""
         if self.ended is None:

@@ -261,7 +261,8 @@ class Member:
         assert self.engine is not None
         local = self._local_anchor()
         timeline = self.plan.timeline if self.plan is not None else Timeline.open_ended()
-        thresholds = thresholds_of(self.plan.objectives if self.plan is not None else ())
+        plan = self.plan
+        thresholds = thresholds_of(plan.objectives, plan.alerts) if plan is not None else {}
         for recorder in (self.recorder, self.stock):
             recorder.start(local, timeline.phases_of, PHASES, thresholds)
         warm_up(self._feed, timeline, tuple(thresholds))

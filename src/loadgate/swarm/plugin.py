@@ -25,7 +25,7 @@ from loadgate.swarm.beat import Link
 from loadgate.swarm.beat_link import BeatLink
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.frames import Refusal
-from loadgate.swarm.launch import DECIDED
+from loadgate.swarm.launch import ABORTED, DECIDED
 from loadgate.swarm.master import Master
 from loadgate.swarm.member import Member, refuse
 from loadgate.swarm.secret import fork_secret, secret_for
@@ -112,6 +112,11 @@ class Roles:
         """End the run before its time: the control room says that its verdict is certain."""
         if self.master is not None:
             self.master.decided()
+
+    def aborted(self) -> None:
+        """End the run before its time: an alert says so."""
+        if self.master is not None:
+            self.master.aborted()
 
     def test_stopping(self) -> None:
         """Come to an end while the users still exist."""
@@ -326,6 +331,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     patches.end_on_signals(lambda _: _end_gracefully(roles, runner), lambda: os._exit(130))
     if not isinstance(runner, WorkerRunner):
         patches.call_on(DECIDED, roles.decided)
+        patches.call_on(ABORTED, roles.aborted)
     environment.events.quitting.add_listener(_end_load)
 
 

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from loadgate.plan.plan import Plan
 from loadgate.plan.probe import Probe
-from loadgate.store.watch import Reading
+from loadgate.store.watch import Reading, WatchWriter
 from loadgate.watch.counters import Rates
 from loadgate.watch.journal import Journal
 from loadgate.watch.parse import NoReading, Reason
@@ -32,18 +32,26 @@ class ProbeRunner:
     """Take the readings of a plan from run time 0 until it is stopped, and write them to a watch database.
 
     `anchor` is the CLOCK_MONOTONIC second of run time 0, `path` the watch database, `environ` where the
-    headers' secrets come from. PlanError when one is missing, UsageError when `ca` cannot be used. Once it
-    runs, no fault of a probe reaches the caller: it is an error in its readings, and ours are in `errors`.
+    headers' secrets come from, `make_writer` opens the database. PlanError when a secret is missing,
+    UsageError when `ca` cannot be used. Once it runs, no fault of a probe reaches the caller: it is an error
+    in its readings, and ours are in `errors`.
     """
 
-    def __init__(self, plan: Plan, anchor: float, path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        anchor: float,
+        path: Path,
+        environ: Mapping[str, str],
+        make_writer: Callable[[Path], WatchWriter] = WatchWriter,
+    ) -> None:
         self._probes = plan.scenario.probes
         self._anchor = anchor
         self._readers = Readers(plan.scenario, environ)
         self._watches = {item.name: RestartWatch(item) for item in self._probes}
         self._rates = {item.name: Rates(item.counters) for item in self._probes}
         self._missed = {item.name: 0 for item in self._probes}
-        self._journal = Journal(path)
+        self._journal = Journal(path, make_writer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._main, name="loadgate-probes", daemon=True)

@@ -1,0 +1,172 @@
+"""`loadgate watch`: probes, alerts, notifications and rollback without a load of one's own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import orjson
+
+from loadgate.cli.control_room import Interrupts
+from loadgate.cli.durations import DURATION
+from loadgate.cli.options import arm_option, host_option, json_option, results_option, set_option
+from loadgate.cli.watched import Attached, Attendance, Own
+from loadgate.cli.watching import Watching
+from loadgate.errors import UsageError
+from loadgate.exit_codes import ExitCode
+from loadgate.plan.plan import Plan, load_plan
+from loadgate.plan.units import format_duration
+from loadgate.report.alerts import summary_lines
+from loadgate.report.readings import readings_line
+from loadgate.store.folder import find_run, results_root
+from loadgate.store.watch import WatchReader
+from loadgate.watch.alert_summary import summary_of
+
+_LOOK_EVERY: Final = 0.5
+_TELL_EVERY: Final = 60.0
+_GRAVE: Final = ("critical", "high")
+"""Severities of which an alert that fired makes the command fail."""
+
+
+@click.command()
+@click.argument("scenario", type=click.Path(path_type=Path))
+@host_option
+@click.option(
+    "--run",
+    "name",
+    metavar="RUN",
+    help="Watch beside this run (an id, a path, or latest): one that stock Locust makes, or whose control "
+    "room died. Without it there is no load.",
+)
+@click.option("--for", "length", type=DURATION, help="How long to watch [default: until Ctrl-C].")
+@arm_option
+@set_option
+@results_option
+@json_option
+def watch(
+    scenario: Path,
+    host: str | None,
+    name: str | None,
+    length: float | None,
+    arm: bool,
+    overrides: tuple[str, ...],
+    results: str | None,
+    as_json: bool,
+) -> int:
+    """Run the probes, alert rules, notifications and rollback of SCENARIO, without its load.
+
+    With --run it does so beside a load that is made elsewhere, until that ends; a watch that was killed is
+    taken up again in the same way. Exit codes: 0, 20 when an alert of severity critical or high fired, 30
+    when no probe got any reading, 130 after Ctrl-C.
+    """
+    plan = load_plan(scenario, overrides=list(overrides), host=host)
+    for warning in plan.warnings:
+        click.echo(warning.line(), err=True)
+    if not plan.scenario.probes and not plan.alerts:
+        raise UsageError(
+            f"{scenario} has neither probes nor alerts, so there is nothing to watch",
+            hint='add [[probes]], or alerts = "alerts/staging.toml"',
+        )
+    root = results_root(results, scenario)
+    attendance = _attendance(plan, root, name)
+    with Interrupts().caught() as interrupts:
+        interrupts.count_only()
+        try:
+            _watch(plan, attendance, interrupts, arm=arm, length=length)
+        finally:
+            attendance.close(interrupted=interrupts.count > 0)
+    return _tell(attendance, interrupted=interrupts.count > 0, as_json=as_json)
+
+
+def _attendance(plan: Plan, root: Path, name: str | None) -> Attendance:
+    """Make a run of our own, take one of ours up again, or join another's."""
+    if name is None:
+        return Own.new(plan, root)
+    folder = find_run(root, name)
+    return Own.again(folder) if Own.left(folder) else Attached(plan, folder)
+
+
+def _watch(
+    plan: Plan, attendance: Attendance, interrupts: Interrupts, *, arm: bool, length: float | None
+) -> None:
+    watching = Watching(
+        plan, attendance.folder, arm=arm, stop_load=attendance.stop_load, has_load=attendance.has_load
+    )
+    try:
+        anchor = attendance.wait_for_anchor(lambda: interrupts.count > 0)
+        if anchor is None:
+            return
+        watching.begin(anchor)
+        click.echo(_what(plan, attendance, arm=arm), err=True)
+        ends = time.monotonic() + length if length is not None else float("inf")
+        tell_at = time.monotonic() + min(
+            _TELL_EVERY, min((p.every for p in plan.scenario.probes), default=60)
+        )
+        while time.monotonic() < ends and not interrupts.count and not attendance.over():
+            watching.look()
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + _TELL_EVERY
+                at = format_duration(round(time.monotonic() - anchor))
+                click.echo(f"{at}  {readings_line(watching.latest(), watching.standing)}", err=True)
+            time.sleep(max(0.0, min(_LOOK_EVERY, ends - time.monotonic())))
+        watching.stop_probes()
+        attendance.settle(time.monotonic() - anchor, interrupted=interrupts.count > 0)
+    finally:
+        watching.end()
+
+
+def _what(plan: Plan, attendance: Attendance, *, arm: bool) -> str:
+    probes = ", ".join(probe.name for probe in plan.scenario.probes) or "none"
+    armed = "armed" if arm else "not armed"
+    return (
+        f"watching {plan.scenario.host}, run {attendance.folder.path}: probes {probes}; "
+        f"{len(plan.alerts)} alert rule(s), {armed}; Ctrl-C ends it"
+    )
+
+
+def _tell(attendance: Attendance, *, interrupted: bool, as_json: bool) -> int:
+    """Print what was seen, and return the exit code."""
+    with WatchReader(attendance.folder.watch_database) as reader:
+        alerts = summary_of(reader.alerts())
+        seen = any(reading.value is not None for reading in reader.readings())
+        actions = [_action(stage) for stage in reader.actions() if stage.stage == "result"]
+    code = _code(alerts, seen=seen, interrupted=interrupted)
+    if as_json:
+        content = {
+            "run": attendance.folder.id,
+            "alerts": alerts,
+            "actions": actions,
+            "readings": seen,
+            "exit_code": int(code),
+        }
+        sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
+        return int(code)
+    for line in summary_lines(alerts) or ["no alert fired"]:
+        click.echo(line)
+    for action in actions:
+        click.echo(f"action {action['step']}: {action['outcome']}: {action['text']}")
+    if not seen:
+        click.echo("no probe got any reading: see that the target can be reached", err=True)
+    return int(code)
+
+
+def _action(stage: Any) -> dict[str, Any]:
+    detail = stage.detail
+    return {
+        "at": stage.at,
+        "step": stage.step,
+        "outcome": detail.get("outcome"),
+        "text": detail.get("text", ""),
+        "verified": detail.get("verified"),
+    }
+
+
+def _code(alerts: list[dict[str, Any]], *, seen: bool, interrupted: bool) -> ExitCode:
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    if any(alert["severity"] in _GRAVE for alert in alerts):
+        return ExitCode.FAIL
+    return ExitCode.PASS if seen else ExitCode.INVALID
