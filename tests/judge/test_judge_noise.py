@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgate.judge.distributions import t_quantile
+from loadgate.judge.distributions import t_quantile, t_tail
 from loadgate.judge.noise import (
     ALPHA,
     Interleaving,
@@ -19,7 +19,6 @@ from loadgate.judge.noise import (
     estimate,
     interleaving_for,
     repetition_for,
-    t_tail,
     variance_of_mean,
 )
 

@@ -56,16 +56,21 @@ def t_quantile(p: float, df: float) -> float:
     `p` is 0.5..1 (1 excluded), `df` any number over 0. P(T > t) is half of I(df / (df + t²); df/2, 1/2).
     """
     low, high = 0.0, 2.0
-    while _t_tail(high, df) > 1 - p:
+    while t_tail(high, df) > 1 - p:
         low, high = high, high * 2
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if _t_tail(middle, df) > 1 - p else (low, middle)
+        low, high = (middle, high) if t_tail(middle, df) > 1 - p else (low, middle)
     return high
 
 
-def _t_tail(t: float, df: float) -> float:
-    return incomplete_beta(df / (df + t * t), df / 2, 0.5) / 2
+@lru_cache(maxsize=4096)
+def t_tail(t: float, df: float) -> float:
+    """Return P(T > t) of Student's t with `df` degrees of freedom, more than 0; `t` may be infinite."""
+    if math.isinf(t):
+        return 0.0 if t > 0 else 1.0
+    tail = incomplete_beta(df / (df + t * t), df / 2, 0.5) / 2
+    return tail if t >= 0 else 1 - tail
 
 
 def at_most(k: int, n: int, p: float) -> float:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean, variance
 from typing import Final
 
-from loadgate.judge.distributions import t_quantile
+from loadgate.judge.distributions import t_quantile, t_tail
 from loadgate.judge.figures import LATENCIES, NEEDED, STATISTICS, Figure, RunFigures
-from loadgate.judge.noise import FEWEST_RUNS, Noise, t_tail
+from loadgate.judge.noise import FEWEST_RUNS, Noise
 from loadgate.judge.results import Grade
 
 FEWEST_PAIRS: Final = 3

@@ -20,12 +20,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist, fmean, variance
 from typing import Final
 
-from loadgate.judge.distributions import incomplete_beta, t_quantile
+from loadgate.judge.distributions import t_quantile
 
 ALPHA: Final = 0.05
 """One minus the confidence of a bound; every bound is one-sided."""
@@ -40,15 +39,6 @@ _LARGEST_CORRELATION = 0.95
 
 
 # ---- distributions
-
-
-@lru_cache(maxsize=4096)
-def t_tail(t: float, df: float) -> float:
-    """Return P(T > t) of Student's t with `df` degrees of freedom, more than 0; `t` may be infinite."""
-    if math.isinf(t):
-        return 0.0 if t > 0 else 1.0
-    tail = incomplete_beta(df / (df + t * t), df / 2, 0.5) / 2
-    return tail if t >= 0 else 1 - tail
 
 
 def chi_square_quantile(p: float, df: float) -> float:
