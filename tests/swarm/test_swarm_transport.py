@@ -27,7 +27,7 @@ if __name__ == "__main__":
     from locust.rpc.protocol import Message
 
     from loadgate.errors import UsageError
-    from loadgate.swarm import transport
+    from loadgate.swarm import transport, transport_master, transport_worker
     from loadgate.swarm.beat_link import BeatLink
     from loadgate.swarm.drops import log_dropped
     from loadgate.swarm.frames import Refusal, WorkerEnd
@@ -147,7 +147,7 @@ def bound_again(port: int) -> Any:
 
     def bound() -> bool:
         with suppress(RPCError):
-            found.append(transport.Server(HOST, port))
+            found.append(transport_master.Server(HOST, port))
         return bool(found)
 
     waited_for(bound)
@@ -157,8 +157,8 @@ def bound_again(port: int) -> Any:
 def pair(**changes: Any) -> tuple[Any, Any, Told, Receiving, Receiving]:
     """Return a server and a client that know each other."""
     told = prepared(**changes)
-    server = transport.Server(HOST, 0)
-    client = transport.Client(HOST, server.port, "w-1")
+    server = transport_master.Server(HOST, 0)
+    client = transport_worker.Client(HOST, server.port, "w-1")
     at_server, at_client = Receiving(server.recv_from_client), Receiving(client.recv)
     client.send(Message("client_ready", "2.47.0", "w-1"))
     at_server.until(1)
@@ -196,7 +196,7 @@ def test_messages_wait_in_order_until_the_session_stands() -> None:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    client = transport.Client(HOST, port, "w-1")
+    client = transport_worker.Client(HOST, port, "w-1")
     clients.append(client)
     state = {"current_cpu_usage": 1.0}
     for kind, data in [
@@ -209,7 +209,7 @@ def test_messages_wait_in_order_until_the_session_stands() -> None:
         client.send(Message(kind, data, "w-1"))
     gevent.sleep(0.1)
     assert client.waiting == 4
-    server = transport.Server(HOST, port)
+    server = transport_master.Server(HOST, port)
     at_server, _ = Receiving(server.recv_from_client), Receiving(client.recv)
     found = [one[1] for one in at_server.until(5)]
     assert kinds(found) == ["hello", "client_ready", "a", "heartbeat", "b"]
@@ -222,12 +222,12 @@ def test_messages_wait_in_order_until_the_session_stands() -> None:
 def test_what_waits_is_bounded() -> None:
     """Of 1005 messages the oldest five are dropped and told; of 65 with a MiB each, what is over 64 MiB."""
     told = prepared()
-    client = transport.Client(HOST, 1, "w-1")
+    client = transport_worker.Client(HOST, 1, "w-1")
     for n in range(1_005):
         client.send(Message("own", n, "w-1"))
     assert client.waiting == 1_000
     assert told.reasons() == ["overflow"] * 5
-    other = transport.Client(HOST, 1, "w-2")
+    other = transport_worker.Client(HOST, 1, "w-2")
     for _ in range(65):
         other.send(Message("own", bytes(2**20), "w-2"))
     assert other.waiting == 63
@@ -237,8 +237,8 @@ def test_what_waits_is_bounded() -> None:
 def test_hello_waits_until_the_master_is_ready() -> None:
     """Without `admit` no HELLO is answered; the worker asks again within a second or so, and is let in."""
     told = prepared(admit=None)
-    server = transport.Server(HOST, 0)
-    client = transport.Client(HOST, server.port, "w-1")
+    server = transport_master.Server(HOST, 0)
+    client = transport_worker.Client(HOST, server.port, "w-1")
     client.send(Message("client_ready", "2", "w-1"))
     at_server, _ = Receiving(server.recv_from_client), Receiving(client.recv)
     waited_for(lambda: "not-ready" in told.reasons())
@@ -267,7 +267,7 @@ def test_a_master_restart_is_noticed_and_nothing_that_waits_is_lost() -> None:
     ]
     # A client that Locust makes anew knows that this master is not a new one.
     client.close()
-    other = transport.Client(HOST, port, "w-1")
+    other = transport_worker.Client(HOST, port, "w-1")
     Receiving(other.recv)
     waited_for(lambda: len(told.welcomes) == 3)
     assert told.welcomes[2][1] is False
@@ -298,10 +298,10 @@ def test_a_refused_worker_asks_no_more() -> None:
 
     logging.disable(logging.CRITICAL)
     told = prepared(admit=admit)
-    server = transport.Server(HOST, 0)
+    server = transport_master.Server(HOST, 0)
     at_server = Receiving(server.recv_from_client)
     for n, name in enumerate(("w-1", "w-2", "w-3"), 1):
-        client = transport.Client(HOST, server.port, name)
+        client = transport_worker.Client(HOST, server.port, name)
         Receiving(client.recv)
         client.send(Message("client_ready", "2", name))
         waited_for(lambda n=n: len(told.refusals) == n)
@@ -355,8 +355,8 @@ def test_a_worker_that_left_is_told_of() -> None:
 def test_a_busy_port_is_told_in_the_words_that_locust_knows() -> None:
     """Locust compares the text, and then says that another master is running."""
     prepared()
-    server = transport.Server(HOST, 0)
-    error = raised(RPCError, lambda: transport.Server(HOST, server.port))
+    server = transport_master.Server(HOST, 0)
+    error = raised(RPCError, lambda: transport_master.Server(HOST, server.port))
     assert error.args[0] == "Socket bind failure: Address already in use"
 
 
@@ -377,7 +377,10 @@ def test_a_broken_socket_raises_as_in_locust() -> None:
 def test_without_a_secret_nothing_is_bound_to_the_network() -> None:
     """The default settings ask for LOADGATE_SECRET on every address but loopback."""
     transport.restore(transport.Settings(secret=lambda host: secret_for(host, {})))
-    for make in (lambda: transport.Server("*", 0), lambda: transport.Client("10.255.255.1", 9, "w-1")):
+    for make in (
+        lambda: transport_master.Server("*", 0),
+        lambda: transport_worker.Client("10.255.255.1", 9, "w-1"),
+    ):
         assert "LOADGATE_SECRET" in raised(UsageError, make).hint
 
 
@@ -499,7 +502,7 @@ def test_a_recorded_frame_does_nothing_the_second_time() -> None:
 def test_a_worker_that_connects_anew_is_heard_and_reached_at_once() -> None:
     """Another connection of the same worker takes the place of one that is not seen to be dead yet."""
     server, _client, told, at_server, at_client = pair()
-    again = transport.Client(HOST, server.port, "w-1")
+    again = transport_worker.Client(HOST, server.port, "w-1")
     at_again = Receiving(again.recv)
     again.send(Message("own", 1, "w-1"))
     at_server.until(2)
@@ -513,10 +516,10 @@ def test_a_worker_that_connects_anew_is_heard_and_reached_at_once() -> None:
 def test_a_worker_with_another_secret_stays_outside() -> None:
     """Master and worker both say so; no message comes through."""
     told = prepared()
-    server = transport.Server(HOST, 0)
+    server = transport_master.Server(HOST, 0)
     at_server = Receiving(server.recv_from_client)
     transport.configure(secret=lambda host: b"another secret, also long")
-    client = transport.Client(HOST, server.port, "w-1")
+    client = transport_worker.Client(HOST, server.port, "w-1")
     Receiving(client.recv)
     client.send(Message("client_ready", "2", "w-1"))
     waited_for(lambda: len(told.dropped) >= 2)
@@ -563,7 +566,7 @@ def test_the_locustfile_is_not_given_out() -> None:
 def test_stock_locust_prints_that_there_are_no_files() -> None:
     """`locust -f - --worker` ends with the reason."""
     prepared()
-    server = transport.Server(HOST, 0)
+    server = transport_master.Server(HOST, 0)
     Receiving(server.recv_from_client)
     command = ["-m", "locust", "-f", "-", "--worker", "--master-host", HOST]
     # Patched, it lets the server go on meanwhile.
@@ -655,7 +658,7 @@ def test_a_native_thread_speaks_while_the_event_loop_is_blocked() -> None:
 def beat_master() -> None:
     """Answer each beat, in a process of its own."""
     prepared()
-    server = transport.Server(HOST, 0)
+    server = transport_master.Server(HOST, 0)
     print(server.port, flush=True)  # noqa: T201
     while True:
         node, message = server.recv_from_client()
@@ -666,7 +669,7 @@ def beat_master() -> None:
 def test_a_link_for_beats_says_nothing_else() -> None:
     """It may name its own worker in Loadgate's own messages; the master drops all else under its name."""
     told = prepared()
-    server = transport.Server(HOST, 0)
+    server = transport_master.Server(HOST, 0)
     at_server = Receiving(server.recv_from_client)
     link = BeatLink(HOST, server.port, "w-1", SECRET)
     link.connect()
@@ -685,7 +688,7 @@ def test_a_link_for_beats_says_nothing_else() -> None:
 def test_a_link_for_beats_comes_back() -> None:
     """After a restart of the master it introduces itself again; a refusal is kept, and ends the asking."""
     prepared()
-    server = transport.Server(HOST, 0)
+    server = transport_master.Server(HOST, 0)
     port, at_server = server.port, Receiving(server.recv_from_client)
     link = BeatLink(HOST, port, "w-1", SECRET)
     link.connect()

@@ -32,7 +32,7 @@ from locust.runners import (
 
 from loadgate.exit_codes import ExitCode
 from loadgate.swarm import pace as intervals
-from loadgate.swarm import transport
+from loadgate.swarm import transport_master, transport_worker
 
 CHECKED_AGAINST = "2.47.0"
 _WORKERS_LEAVE_WITHIN = 10.0
@@ -251,7 +251,7 @@ def _seal_the_connection() -> None:
     ends the test when they say so; one malformed message ends its receive loop for good, and a corrupt one
     makes it count the message before once more (rpc/zmqrpc.py, runners.py:976).
     """
-    zmqrpc.Server, zmqrpc.Client = transport.Server, transport.Client
+    zmqrpc.Server, zmqrpc.Client = transport_master.Server, transport_worker.Client
 
 
 def pace(runner: Any, workers: int) -> None:
@@ -554,7 +554,7 @@ def _answered(runner: WorkerRunner, timeout: float) -> bool:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
 
 
-def _why_nobody_answers(client: transport.Client, where: str, within: float) -> tuple[str, float, str]:
+def _why_nobody_answers(client: transport_worker.Client, where: str, within: float) -> tuple[str, float, str]:
     if client.dropped["secret"]:
         remedy = "export the same LOADGATE_SECRET on every host"
         return f"the master at {where} does not know this worker's secret", within, remedy
