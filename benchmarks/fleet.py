@@ -241,16 +241,21 @@ class Simulated:
                 self._fleet.go(data["anchor"])
             case messages.LEASE:
                 self._leases = max(self._leases, data["number"])
+                for ack in data.get("acks", ()):
+                    self._acknowledged(ack)
             case messages.ACK:
-                now = time.monotonic()
-                for sequence in data["sequences"]:
-                    if sequence in self._in_doubt:
-                        self._fleet.acknowledged(self._in_doubt.pop(sequence), now)
+                self._acknowledged(data)
             case messages.FINISH:
                 self.drained = True
                 self._line.say(messages.DRAINED, {"worker": data.get("worker", self.node)})
             case "quit" | "stop":
                 self._leave()
+
+    def _acknowledged(self, ack: dict[str, Any]) -> None:
+        now = time.monotonic()
+        for sequence in ack["sequences"]:
+            if sequence in self._in_doubt:
+                self._fleet.acknowledged(self._in_doubt.pop(sequence), now)
 
     def _leave(self) -> None:
         if self.over or self.start is None:

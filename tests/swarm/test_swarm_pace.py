@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgate.swarm.leases import SILENT_AFTER
+from loadgate.swarm.messages import Lease
 from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, death_within, interval
 
 fleets = st.integers(min_value=1, max_value=20_000)
@@ -36,3 +37,13 @@ def test_at_most_two_seconds_of_a_dead_workers_rate_are_in_doubt(workers: int) -
     """Its last report is a second and a twentieth old at most, and it is dead soon after its last word."""
     assert 1.05 + death_within(workers) <= 2.0
     assert death_within(workers) > interval(BEAT, workers)
+
+
+def test_acknowledgements_may_travel_with_a_lease() -> None:
+    """The lease itself is the same; without any there is no word of them."""
+    lease = Lease(7, 12, b"\0" * 128, 0, 400)
+    ack = {"run": "r", "incarnation": 1, "sequences": [3, 4]}
+    alone, along = lease.to_wire("r"), lease.to_wire("r", [ack])
+    assert "acks" not in alone
+    assert along.pop("acks") == [ack]
+    assert along == alone

@@ -24,7 +24,7 @@ from loadgate.errors import LoadgateError, MeasureError
 from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
-from loadgate.swarm import messages, patches
+from loadgate.swarm import messages, pace, patches
 from loadgate.swarm.enrolment import Enrolment
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.fleet import alive
@@ -72,6 +72,7 @@ class Master:
         self.fault: str = ""
         self._fault_hint = ""
         self._finalised = False
+        self._acks: dict[str, list[dict[str, Any]]] = {}
         self._closed = Event()
         self._muster = self._make_muster()
         # Before the keeper opens the run: whether another master began it.
@@ -277,7 +278,9 @@ class Master:
 
     def _carry_out(self, orders: Orders) -> None:
         for client, lease in orders.leases:
-            self._send(messages.LEASE, lease.to_wire(self.run), client)
+            acks = self._acks.pop(client, ())
+            self._send(messages.LEASE, lease.to_wire(self.run, acks), client)
+        self._send_acks()
         for kind, detail in orders.events:
             self._event(kind, **detail)
         for row in orders.ledger:
@@ -299,6 +302,7 @@ class Master:
             self._conductor.kill()
         timeout = self.plan.scenario.http.timeout if self.plan is not None else _UNPLANNED_DRAIN
         self._muster.finish(time.monotonic())
+        self._send_acks()
         finish = {"timeout": timeout, "drop_waiting": self.ended != "planned"}
         self._event("draining", ended=self.ended)
         for worker in self._live():
@@ -393,7 +397,17 @@ class Master:
         for (worker, incarnation), sequences in by_source.items():
             if worker in names:
                 ack = {"run": self.run, "incarnation": incarnation, "sequences": sequences}
-                self._send(messages.ACK, ack, names[worker])
+                self._acks.setdefault(names[worker], []).append(ack)
+        # In a large fleet they travel with the next leases: messages of their own would be half as many more.
+        if not self._muster.leased or len(names) <= pace.FEW or self.ended is not None:
+            self._send_acks()
+
+    def _send_acks(self) -> None:
+        """Send the acknowledgements that no lease took along."""
+        acks, self._acks = self._acks, {}
+        for client, waiting in acks.items():
+            for ack in waiting:
+                self._send(messages.ACK, ack, client)
 
     def _commit_failed(self, error: Exception) -> None:
         hint = error.hint if isinstance(error, LoadgateError) else ""

@@ -6,6 +6,7 @@ message straight to the listener.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -87,9 +88,9 @@ class Lease:
     rank: int
     workers: int
 
-    def to_wire(self, run: str) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {"run": run, **vars(self)}
+    def to_wire(self, run: str, acks: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Return it as plain values, with acknowledgements that travel along."""
+        return {"run": run, **vars(self), **({"acks": list(acks)} if acks else {})}
 
 
 @dataclass(frozen=True)

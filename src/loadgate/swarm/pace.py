@@ -14,9 +14,9 @@ BEAT: Final = (0.25, 0.7)
 """Least and greatest seconds between two beats of a worker."""
 HEARTBEAT: Final = (1.0, 3.0)
 """Least and greatest seconds between two of Locust's own heartbeats, which tell a worker's state and CPU."""
-PINGS: Final = (5.0, 15.0)
+PINGS: Final = (5.0, 30.0)
 """Least and greatest seconds between two bursts of questions for the master's time."""
-_LEAST_UP_TO, _GREATEST_FROM = 300, 1000
+FEW, _GREATEST_FROM = 300, 1000
 """Workers up to which an interval is the least one, and from which it is the greatest."""
 _ON_ITS_WAY = 0.25
 """Seconds that a beat may be under way, or wait for its thread's turn."""
@@ -25,7 +25,7 @@ _ON_ITS_WAY = 0.25
 def interval(bounds: tuple[float, float], workers: int) -> float:
     """Return the seconds between two messages of a kind in a fleet of so many workers."""
     least, greatest = bounds
-    grown = (workers - _LEAST_UP_TO) / (_GREATEST_FROM - _LEAST_UP_TO)
+    grown = (workers - FEW) / (_GREATEST_FROM - FEW)
     return least + (greatest - least) * min(max(grown, 0.0), 1.0)
 
 

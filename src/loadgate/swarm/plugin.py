@@ -166,13 +166,18 @@ class Roles:
 
     def _on_lease(self, msg: Any, **_: Any) -> None:
         data = dict(msg.data)
+        for ack in data.pop("acks", ()):
+            self._acknowledged(ack)
         if self.member is not None and data.pop("run") == self.member.start.run:
             self.member.lease(messages.Lease(**data))
 
     def _on_ack(self, msg: Any, **_: Any) -> None:
+        self._acknowledged(msg.data)
+
+    def _acknowledged(self, ack: dict[str, Any]) -> None:
         for member in (*self._past, self.member):
             if member is not None:
-                member.acknowledged(msg.data["run"], msg.data["incarnation"], msg.data["sequences"])
+                member.acknowledged(ack["run"], ack["incarnation"], ack["sequences"])
 
     def _on_pong(self, msg: Any, **_: Any) -> None:
         if self.member is not None and self.member.clock is not None:
