@@ -48,7 +48,7 @@ class Watching:
         folder: RunFolder,
         *,
         arm: bool,
-        stop_load: Callable[[str], None],
+        stop_load: Callable[[str], str | None],
         say: Callable[[str], None] = lambda text: click.echo(text, err=True),
         has_load: bool = True,
     ) -> None:

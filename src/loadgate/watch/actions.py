@@ -59,11 +59,11 @@ class Responder:
     """Carry out the ladders of alerts, one after the other.
 
     `writer` takes the journal (a `WatchDesk`: another thread calls it), `arm` says whether the target may be
-    changed and the load ended, `stop_load` ends the load and gets the reason, `now` gives the run time.
-    `evidence` returns the verdict so far, `told` hears of every result, `hook` of every moment between two
-    steps. PlanError when a secret of the plan is missing, UsageError when `http.ca` cannot be used. Once it
-    runs, nothing that fails reaches the caller: it is in the journal, goes to `told`, and is in `errors` when
-    it is ours, or failed, or is unknown.
+    changed and the load ended, `stop_load` gets the reason, ends the load and may say what came of that,
+    `now` gives the run time, `evidence` returns the verdict so far, `told` hears of every result, `hook` of
+    every moment between two steps. PlanError when a secret of the plan is missing, UsageError when `http.ca`
+    cannot be used. Once it runs, nothing that fails reaches the caller: it is in the journal, goes to `told`,
+    and is in `errors` when it is ours, or failed, or is unknown.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Responder:
         run: RunFolder,
         writer: WatchBook,
         arm: bool,
-        stop_load: Callable[[str], None],
+        stop_load: Callable[[str], str | None],
         now: Callable[[], float],
         *,
         environ: Mapping[str, str] | None = None,
@@ -252,8 +252,8 @@ class Responder:
         """Do what concerns this side only: stop the load, keep the evidence."""
         try:
             if action.verb == "stop-load":
-                self._stop_load(str(change.detail.get("text") or f"the alert '{change.rule}' fires"))
-                return Result(Outcome.DONE, "the load was told to stop")
+                said = self._stop_load(str(change.detail.get("text") or f"the alert '{change.rule}' fires"))
+                return Result(Outcome.DONE, said or "the load was told to stop")
             path = keep_evidence(self._run, change, self._now(), self._evidence())
         except Exception as error:  # noqa: BLE001  # whatever it is, the rungs after it are still to be done
             return Result(Outcome.FAILED, f"{type(error).__name__}: {error}", verified=False)
