@@ -72,6 +72,21 @@ def test_an_interval_is_shown_in_the_row_s_unit() -> None:
     assert "| 1090 req/s to infinite |" in written
 
 
+def test_the_alerts_of_a_run_are_listed() -> None:
+    """Each with its severity, when it fired and when it was over; a run of which none fired has no such list."""
+    alert = {
+        "rule": "down",
+        "severity": "critical",
+        "fired_at": 90.0,
+        "resolved_at": 120.0,
+        "text": "gone | for 1m",
+    }
+    written = markdown.render(_content("pass") | {"alerts": [alert]})
+    section = written.split("Alerts", 1)[1]
+    assert r"down (critical) fired at 1m30s, resolved at 2m: gone \| for 1m" in section
+    assert "Alerts" not in markdown.render(_content("pass"))
+
+
 def test_a_long_table_shows_what_does_not_pass() -> None:
     """Of 100 rows the last one fails: it is shown, and the number of those left out is told."""
     content = _content("pass")

@@ -22,7 +22,7 @@ from loadgate.report.evidence import (
 )
 from loadgate.report.markup import code, escaped
 from loadgate.report.text import counted
-from loadgate.report.verdict_facts import books, failures, generator, steady
+from loadgate.report.verdict_facts import alerts, books, failures, generator, steady
 
 MOST_REASONS: Final = 10
 MOST_ROWS: Final = 60
@@ -65,6 +65,7 @@ def _lines(content: dict[str, Any], command: str | None) -> Iterator[str]:
     if content.get("comparison"):
         yield comparison.markdown(content["comparison"])
     yield from _section("Worst windows", [*_worst(content["objectives"])])
+    yield from _section("Alerts", [escaped(line) for line in alerts(content)])
     yield from _section("Findings", [escaped(finding["message"]) for finding in content["findings"]])
     yield from _section("Load", [*_load(content)])
     yield from _again(content, command)
