@@ -73,7 +73,7 @@ def test_an_interval_is_shown_in_the_row_s_unit() -> None:
 
 
 def test_the_alerts_of_a_run_are_listed() -> None:
-    """Each with its severity, when it fired and when it was over; a run of which none fired has no such list."""
+    """Each with its severity, when it fired and when it was over; without any there is no such list."""
     alert = {
         "rule": "down",
         "severity": "critical",

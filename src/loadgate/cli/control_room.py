@@ -38,6 +38,7 @@ from loadgate.report.live import PlainView, View, open_view
 from loadgate.report.text import console_for
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
+from loadgate.store.requests import ask_to_stop, is_asked_to_stop, process_of
 from loadgate.swarm.address import parse_address
 from loadgate.swarm.launch import Generator, Listen, launch
 from loadgate.swarm.secret import secret_for
@@ -206,10 +207,11 @@ class ControlRoom:
             generator.kill()
             self._settle(folder, generator, interrupts)
 
-    def _abort(self, reason: str) -> None:
+    def _abort(self, reason: str) -> str | None:
         """End the load from another thread, and wait a while: what is done next finds a target at rest."""
         self._aborts.append(reason)
-        self._load_ended.wait(STOPS_WITHIN)
+        ended = self._load_ended.wait(STOPS_WITHIN)
+        return "the load has ended" if ended else None
 
     def _say(self, text: str) -> None:
         if self._view_now is not None:
@@ -228,7 +230,7 @@ class ControlRoom:
         within = _ANCHOR_WITHIN + (self.request.listen.within if self.request.listen is not None else 0.0)
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            if generator.ended() or interrupts.count:
+            if generator.ended() or interrupts.count or is_asked_to_stop(folder):
                 return None
             with suppress(LoadgateError), RunReader(folder.database) as reader:
                 anchor = reader.value("anchor", None)
@@ -275,12 +277,15 @@ class ControlRoom:
             view.show(follower.refresh(watching.latest()))
 
     def _ends_early(self, generator: Generator, looking: Looking, interrupts: Interrupts, now: float) -> bool:
-        """End a run that an alert ends, or whose verdict is certain; tell whether that was just now."""
+        """End a run that an alert or somebody ends, or whose verdict is certain; tell whether just now."""
         if interrupts.count or self._is_ending:
             return False
         if self._aborts:
             self._say(f"an alert ends the load: {self._aborts[0]}")
             generator.abort()
+            self._is_ending = True
+        elif _is_asked_to_stop(generator):
+            self._say("ending, as `loadgate stop` asks: what is under way may finish")
             self._is_ending = True
         elif (why := looking.look(now)) is not None:
             self._say(f"{why}: the run needs no more load, and ends")
@@ -327,14 +332,15 @@ class ControlRoom:
         """Write down how the run ended where its master could not."""
         if _how_it_ended(folder) is not None:
             return
+        stopped = is_asked_to_stop(folder)
         with suppress(LoadgateError):
-            ended = "interrupted" if interrupts.count else "died"
+            ended = "interrupted" if interrupts.count else "stopped" if stopped else "died"
             writer = open_writer(folder.database)
             try:
                 writer.commit([], run_values={"ended": ended, "flushed": False})
             finally:
                 writer.close()
-        if not interrupts.count:
+        if not interrupts.count and not stopped:
             click.echo(f"the generator died; it said last:\n{generator.tail()}", err=True)
 
     def _judge(self, plan: Plan, folder: RunFolder) -> Judged:
@@ -354,6 +360,15 @@ class ControlRoom:
                 error = GeneratorError(fault, hint=reader.value("fault_hint", "") or f"see {folder.logs}")
                 error.exit_code = ExitCode(reader.value("fault_exit_code", int(ExitCode.INTERNAL)))
                 raise error
+
+
+def _is_asked_to_stop(generator: Generator) -> bool:
+    """Tell whether somebody asks the master to end the run, and pass on to it what we were asked instead."""
+    master, folder = process_of(generator.master.pid), generator.folder
+    if is_asked_to_stop(folder):
+        with suppress(StoreError):
+            ask_to_stop(folder, master, datetime.now(UTC).isoformat(timespec="milliseconds"))
+    return is_asked_to_stop(folder, master.pid)
 
 
 def _how_it_ended(folder: RunFolder) -> str | None:

@@ -16,6 +16,7 @@ from loadgate.exit_codes import ExitCode
 
 COMMANDS = {
     "alerts": "loadgate.cli.alerts:alerts",
+    "annotate": "loadgate.cli.annotate:annotate",
     "baseline": "loadgate.cli.baseline:baseline",
     "calibrate": "loadgate.cli.calibrate:calibrate",
     "compare": "loadgate.cli.compare:compare",
@@ -31,6 +32,8 @@ COMMANDS = {
     "selftest": "loadgate.cli.selftest:selftest",
     "smoke": "loadgate.cli.smoke:smoke",
     "staging": "loadgate.cli.staging:staging",
+    "status": "loadgate.cli.status:status",
+    "stop": "loadgate.cli.stop:stop",
     "completion": "loadgate.cli.completion:completion",
     "validate": "loadgate.cli.plans:validate",
     "verdict": "loadgate.cli.runs:verdict",

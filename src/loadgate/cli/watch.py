@@ -21,7 +21,7 @@ from loadgate.plan.plan import Plan, load_plan
 from loadgate.plan.units import format_duration
 from loadgate.report.alerts import summary_lines
 from loadgate.report.readings import readings_line
-from loadgate.store.folder import find_run, results_root
+from loadgate.store.folder import RunFolder, find_run, results_root
 from loadgate.store.watch import WatchReader
 from loadgate.watch.alert_summary import summary_of
 
@@ -78,7 +78,7 @@ def watch(
             _watch(plan, attendance, interrupts, arm=arm, length=length)
         finally:
             attendance.close(interrupted=interrupts.count > 0)
-    return _tell(attendance, interrupted=interrupts.count > 0, as_json=as_json)
+    return tell_what_was_seen(attendance.folder, interrupted=interrupts.count > 0, as_json=as_json)
 
 
 def _attendance(plan: Plan, root: Path, name: str | None) -> Attendance:
@@ -127,16 +127,16 @@ def _what(plan: Plan, attendance: Attendance, *, arm: bool) -> str:
     )
 
 
-def _tell(attendance: Attendance, *, interrupted: bool, as_json: bool) -> int:
-    """Print what was seen, and return the exit code."""
-    with WatchReader(attendance.folder.watch_database) as reader:
+def tell_what_was_seen(folder: RunFolder, *, interrupted: bool, as_json: bool) -> int:
+    """Print what a watch saw, and return the exit code."""
+    with WatchReader(folder.watch_database) as reader:
         alerts = summary_of(reader.alerts())
         seen = any(reading.value is not None for reading in reader.readings())
         actions = [_action(stage) for stage in reader.actions() if stage.stage == "result"]
     code = _code(alerts, seen=seen, interrupted=interrupted)
     if as_json:
         content = {
-            "run": attendance.folder.id,
+            "run": folder.id,
             "alerts": alerts,
             "actions": actions,
             "readings": seen,

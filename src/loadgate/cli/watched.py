@@ -18,6 +18,7 @@ from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run
 from loadgate.store.lock import holder
+from loadgate.store.requests import is_asked_to_stop
 from loadgate.store.writer import RunWriter
 from loadgate.swarm.launch import ABORTED
 
@@ -41,8 +42,8 @@ class Attendance(Protocol):
         """Tell whether the run has ended."""
         ...
 
-    def stop_load(self, reason: str) -> None:
-        """End the load; LoadgateError when that is not possible."""
+    def stop_load(self, reason: str) -> str | None:
+        """End the load, and say what came of it; LoadgateError when that is not possible."""
         ...
 
     def settle(self, run_time: float, *, interrupted: bool) -> None:
@@ -113,16 +114,16 @@ class Own:
         return self._anchor
 
     def over(self) -> bool:
-        """Tell that it goes on."""
-        return False
+        """Tell whether `loadgate stop` asks for its end; it goes on by itself."""
+        return is_asked_to_stop(self.folder)
 
-    def stop_load(self, reason: str) -> None:  # noqa: ARG002 - as the protocol has it
+    def stop_load(self, reason: str) -> str | None:  # noqa: ARG002 - as the protocol has it
         """Have no load to end."""
-        raise UsageError("there is no load to stop: this watch makes none")
+        return "there is no load to stop: this watch makes none"
 
     def settle(self, run_time: float, *, interrupted: bool) -> None:
         """Write down that it ended."""
-        ended = "interrupted" if interrupted else "planned"
+        ended = "interrupted" if interrupted else "stopped" if self.over() else "planned"
         values: dict[str, Any] = {"ended": ended, "ended_at": datetime.now(UTC).isoformat()}
         self._writer.commit(run_values={**values, "ended_at_run_time": run_time, "flushed": True})
         self._settled = True
@@ -176,7 +177,7 @@ class Attached:
             return reader.value("ended", None) is not None
         return False
 
-    def stop_load(self, reason: str) -> None:  # noqa: ARG002 - the alert is in the run
+    def stop_load(self, reason: str) -> str | None:  # noqa: ARG002 - the alert is in the run
         """Tell its master to end it, where that is a process of this machine."""
         pid = holder(self.folder.database)
         if pid is None:
@@ -188,6 +189,7 @@ class Attached:
         deadline = time.monotonic() + STOPS_WITHIN
         while not self.over() and time.monotonic() < deadline:
             time.sleep(0.1)
+        return None
 
     def settle(self, run_time: float, *, interrupted: bool) -> None:
         """Leave the run's end to its master."""

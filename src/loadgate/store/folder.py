@@ -6,6 +6,8 @@ results/load-20261122-203512/
     watch.db         what the control room saw: probes, alerts, actions, notices
     alerts.json      where the alert rules stood, for a control room that is started again
     evidence-N.json  what was known when alert N acted
+    annotations.jsonl  what people noted beside the run
+    stop.json        somebody asked the run to end
     verdict.json     the first verdict; judging again adds verdict-2.json and so on
     log/             what the processes of the run printed
     *.lock, *-wal, *-shm   kept by the writers of the two databases

@@ -24,6 +24,7 @@ from loadgate.errors import LoadgateError, MeasureError
 from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
+from loadgate.store.requests import is_asked_to_stop
 from loadgate.swarm import messages, pace, patches
 from loadgate.swarm.enrolment import Enrolment
 from loadgate.swarm.fingerprint import Fingerprint
@@ -204,6 +205,13 @@ class Master:
             self.ended = "aborted"
             gevent.spawn(self._end)
 
+    def stopped(self) -> None:
+        """End the run before its time because somebody asked for it from another terminal."""
+        if self.ended is None:
+            self.ended = "stopped"
+            self._event("stop_asked")
+            gevent.spawn(self._end)
+
     def interrupted(self) -> None:
         """Note that a signal ends the run."""
         if self.ended is None:
@@ -218,6 +226,9 @@ class Master:
             if self._planned_end_has_come(now):
                 self.ended = self.ended or "planned"
                 gevent.spawn(self._end)
+                return
+            if is_asked_to_stop(self.folder):
+                self.stopped()
                 return
             if not self._look_at_workers(now):
                 return
