@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from inbox import Inbox
 
+from inbox import Inbox
 from loadgate.plan.notify import Notify, Receiver
 from loadgate.plan.plan import Plan
 from loadgate.plan.rollback import Rollback

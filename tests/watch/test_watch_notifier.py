@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inbox import Inbox, hanging
 
+from inbox import Inbox, hanging
 from loadgate.errors import StoreError
 from loadgate.plan.notify import SEVERITIES, Notify, Receiver
 from loadgate.plan.plan import Plan

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from inbox import Inbox, hanging
 
+from inbox import Inbox, hanging
 from loadgate.plan.notify import Notify, Receiver
 from loadgate.plan.problems import PlanError
 from loadgate.watch.messages import Sender, trial
