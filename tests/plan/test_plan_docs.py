@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadgate.plan.drift import Drift
 from loadgate.plan.fields import PlanModel
 from loadgate.plan.scenario import Generator, Http, Probe, Scenario, Stage, Traffic, VerdictPolicy
 from loadgate.plan.sla import METRICS, Limit, Objective
@@ -38,6 +39,7 @@ def rows(heading: str) -> list[str]:
         ("### [verdict]", VerdictPolicy),
         ("### [generator]", Generator),
         ("### [[probes]]", Probe),
+        ("### [[drift]]", Drift),
         ("### [smoke]", Smoke),
         ("### [[smoke.request]]", SmokeRequest),
         ("## SLA table", Objective),
@@ -66,7 +68,8 @@ def test_every_unit_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Scenario, Traffic, Stage, Http, VerdictPolicy, Generator, Probe, Objective, Smoke, SmokeRequest]
+    "model",
+    [Scenario, Traffic, Stage, Http, VerdictPolicy, Generator, Probe, Objective, Drift, Smoke, SmokeRequest],
 )
 def test_every_key_says_what_it_is(model: type[PlanModel]) -> None:
     """Hints are made from the descriptions."""

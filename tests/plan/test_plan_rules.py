@@ -474,3 +474,11 @@ def test_words_are_corrected(write: Write) -> None:
     }
     for swap, hint in cases.items():
         assert hint in [problem.hint for problem in problems(write(swap))]
+
+
+def test_a_drift_rule_on_what_nothing_measures_is_an_error(write: Write) -> None:
+    """A reading without its probe, an endpoint outside of the mix: each with the rule's own key."""
+    rules = '[[drift]]\nmetric = "cache.entries"\n[[drift]]\nmetric = "response_time"\nendpoint = "nobody"\n'
+    path = write(("[[probes]]", rules + "[[probes]]"))
+    check(path, "drift[0].metric", "no probe gives 'cache.entries'")
+    check(path, "drift[1].endpoint", "no request goes to 'nobody'")

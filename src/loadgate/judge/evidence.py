@@ -22,6 +22,7 @@ from loadgate.measure.columns import Columns, ColumnWindows, Tally
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.layout import Int64s
 from loadgate.measure.window import Count, Counting, Series, Window, windows_merged
+from loadgate.plan.drift import Drift
 from loadgate.plan.looks import Look, look_at
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError, Problem
@@ -29,6 +30,7 @@ from loadgate.plan.samples import DOUBT
 from loadgate.plan.scenario import Generator, Probe, VerdictPolicy
 from loadgate.plan.sla import Objective
 from loadgate.plan.timeline import PHASES, Segment, Timeline
+from loadgate.store.annotations import annotations_of
 from loadgate.store.database import Event, LedgerRow, RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import Reading, WatchReader
@@ -144,6 +146,10 @@ class Evidence:
     notes: tuple[str, ...] = ()
     alerts: tuple[Mapping[str, Any], ...] = ()
     """The alerts of the run, each from when to when, as `watch.alert_summary` has them."""
+    drift: tuple[Drift, ...] = ()
+    """The series that must not creep."""
+    deployments: tuple[float, ...] = ()
+    """Run times at which people noted a deployment: levels may differ after one."""
     aborted_by: str = ""
     """The alert that ended the load, and why it fired; empty where none did."""
 
@@ -386,9 +392,15 @@ def gather(
             segments=segments,
             has_plan=plan is not None,
             notes=notes,
+            deployments=_deployments(run),
             **_alerts(run),
             **_of_plan(plan),
         )
+
+
+def _deployments(run: RunFolder) -> tuple[float, ...]:
+    noted = (note for note in annotations_of(run) if note.kind == "deployment")
+    return tuple(note.at for note in noted if note.at is not None)
 
 
 def _alerts(run: RunFolder) -> dict[str, Any]:
@@ -411,6 +423,7 @@ def _of_plan(plan: Plan | None) -> dict[str, Any]:
         "probes": scenario.probes,
         "policy": scenario.verdict,
         "generator": scenario.generator,
+        "drift": scenario.drift,
     }
 
 

@@ -19,10 +19,12 @@ import orjson
 from loadgate.errors import StoreError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge import attribution, findings, fleet, summary
+from loadgate.judge.drift import DriftResult
+from loadgate.judge.drift_series import drift
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.findings import Finding, find_all
 from loadgate.judge.objectives import evaluate_all
-from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult, iso
+from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult, iso, worst
 from loadgate.judge.run import early_reason, overall, void_reasons
 from loadgate.judge.slots import total_length
 from loadgate.plan.units import format_duration, format_share
@@ -50,6 +52,7 @@ class Verdict:
     reasons: tuple[str, ...]
     rows: tuple[ObjectiveResult, ...]
     findings: tuple[Finding, ...]
+    drift: tuple[DriftResult, ...]
     exit_code: ExitCode
     strict: bool
     judged_at: datetime
@@ -68,6 +71,7 @@ class Verdict:
             "reasons": list(self.reasons),
             "objectives": [row.to_dict(evidence.anchor_wall) for row in self.rows],
             "findings": [finding.to_dict() for finding in self.findings],
+            "drift": [result.to_dict() for result in self.drift],
             "alerts": [dict(alert) for alert in evidence.alerts],
             "decided": _decided(evidence),
             "strict": self.strict,
@@ -116,13 +120,18 @@ def judge(evidence: Evidence, *, strict: bool = False, interrupted: bool = False
     limit = findings.rate_limit(evidence)
     if limit is not None:
         rows = tuple(_with_limit(row, limit) for row in rows)
+    drifts = drift(evidence.drift, evidence, cuts=evidence.deployments) if evidence.drift else ()
     grade = overall(evidence, rows, void=void)
+    if not void and rows:
+        # What creeps decides as a required row does.
+        grade = worst([grade, *(result.verdict for result in drifts)])
     return Verdict(
         evidence=evidence,
         grade=grade,
         void=void,
-        reasons=_reasons(evidence, grade, voided, rows, limit),
+        reasons=_reasons(evidence, grade, voided, rows, drifts, limit),
         rows=rows,
+        drift=drifts,
         findings=(*find_all(evidence, rows, void=void), *_moved_first(evidence, rows, void=void)),
         exit_code=exit_code(grade, "interrupted" if interrupted else evidence.ended, strict=strict),
         strict=strict,
@@ -157,6 +166,7 @@ def _reasons(
     grade: Grade,
     voided: Sequence[str],
     rows: Sequence[ObjectiveResult],
+    drifts: Sequence[DriftResult],
     limit: Finding | None,
 ) -> tuple[str, ...]:
     """List why the verdict is what it is, the most telling first."""
@@ -171,6 +181,9 @@ def _reasons(
         if row.verdict is not Grade.PASS:
             optional = "" if row.decides else " (optional)"
             reasons.append(f"{row.verdict.value} {row.objective.name}{optional}: {row.reason}")
+    for result in sorted(drifts, key=lambda result: SEVERITY.index(result.verdict)):
+        if result.verdict is not Grade.PASS:
+            reasons.append(f"{result.verdict.value} drift of {result.reason}")
     if limit is not None and any(findings.limited_row(row) for row in rows):
         reasons.append(limit.message)
     if grade is Grade.PASS:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from loadgate.plan.drift import Drift
 from loadgate.plan.looks import looks
 from loadgate.plan.problems import Problem, Severity
 from loadgate.plan.samples import (
@@ -41,6 +42,7 @@ class Planned:
     probes: Sequence[Probe] | None
     host: str | None
     rows: Sequence[tuple[int, Objective]]
+    drift: Sequence[tuple[int, Drift]] = ()
 
     def optional(self, row: Objective) -> bool:
         """Tell whether a row may lack data."""
@@ -81,6 +83,19 @@ def check_evidence(plan: Planned) -> Iterator[Problem]:
             )
             hint = "a breach in its windows cannot last that long; only the whole phase decides"
             yield Problem(plan.file, plan.load_key, message, hint, "warning")
+    for index, rule in plan.drift:
+        yield from _drift(plan, f"drift[{index}]", rule)
+
+
+def _drift(plan: Planned, key: str, rule: Drift) -> Iterator[Problem]:
+    """Check that a drift rule speaks of something that the run measures."""
+    row = rule.objective
+    for problem in _unknown_endpoint(plan, key, row):
+        yield replace(problem, file=plan.file)
+    reading = row.metric in READINGS or row.metric not in METRICS
+    if reading and plan.probes is not None and probe_of(row, plan.probes) is None:
+        hint = "add the probe, or leave the rule out"
+        yield Problem(plan.file, f"{key}.metric", f"no probe gives '{rule.metric}'", hint)
 
 
 def _windows(plan: Planned) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from loadgate.plan.checks_scenario import (
     check_traffic,
 )
 from loadgate.plan.checks_table import check_policy, check_row, check_table
+from loadgate.plan.drift import Drift
 from loadgate.plan.fields import PlanModel
 from loadgate.plan.notify import Notify, check_notify
 from loadgate.plan.problems import PlanError, Problem
@@ -285,8 +287,18 @@ class _Reader:
             probes=probes,
             host=self._host(),
             rows=rows,
+            drift=self._drift_rules(),
         )
         self.draft.problems += check_evidence(planned)
+
+    def _drift_rules(self) -> list[tuple[int, Drift]]:
+        """Return the drift rules that are well-formed, with their index."""
+        entries = self.raw.get("drift", [])
+        rules = []
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            with suppress(ValidationError):
+                rules.append((index, Drift.model_validate(entry, context=self.context)))
+        return rules
 
     def _host(self) -> str | None:
         """Return the host when it is well-formed."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, ValidationInfo, field_validator
 
 from loadgate.plan.address import check_url as check_url
+from loadgate.plan.drift import Drift
 from loadgate.plan.fields import PerSecond, PlanModel, PlanPath, Seconds, is_toml
 from loadgate.plan.headers import check_header
 from loadgate.plan.notify import Notify
@@ -205,6 +206,7 @@ class Scenario(PlanModel):
     verdict: VerdictPolicy = Field(default_factory=VerdictPolicy, description="which rows decide")
     generator: Generator = Field(default_factory=Generator, description="the processes that make the load")
     probes: tuple[Probe, ...] = Field(default=(), description="readings of the target")
+    drift: tuple[Drift, ...] = Field(default=(), description="series that must not creep over a long run")
     notify: Notify = Field(default_factory=Notify, description="who is told of alerts")
     rollback: Rollback = Field(
         default_factory=Rollback, description="what can be done about a target that fails"

@@ -37,6 +37,8 @@ def facts(content: dict[str, Any], path: Path, width: int | None) -> Iterator[Te
 def _facts(content: dict[str, Any], path: Path, room: int | None) -> Iterator[tuple[str, str]]:
     for number, finding in enumerate(content["findings"]):
         yield "findings" if number == 0 else "", clean(finding["message"])
+    for number, result in enumerate(content.get("drift", ())):
+        yield "drift" if number == 0 else "", f"{result['verdict']}  {clean(result['reason'])}"
     for number, line in enumerate(alerts(content)):
         yield "alerts" if number == 0 else "", line
     yield "target", clean(content["host"] or "-")
