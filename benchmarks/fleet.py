@@ -36,7 +36,7 @@ from loadgate.swarm import messages
 from loadgate.swarm.fingerprint import Fingerprint, fingerprint
 from loadgate.swarm.frames import Data, Refusal, SayHello, Welcome, WorkerEnd
 from loadgate.swarm.message_shapes import BEAT_SUFFIX
-from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, interval
+from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, STATISTICS, interval
 from loadgate.swarm.secret import secret_for
 from loadgate.swarm.socket_options import set_options
 from mint import STATS_EVERY, Mint
@@ -194,7 +194,7 @@ class Simulated:
         self._line.connect(*self._fleet.address)
         self._line.say("client_ready", __version__)
         self._fleet.every(interval(HEARTBEAT, len(self._fleet.workers)), self._heartbeat)
-        self._fleet.every(STATS_EVERY, self._stats)
+        self._fleet.every(interval(STATISTICS, len(self._fleet.workers)), self._stats)
 
     def report(self, second: int) -> None:
         """Ship a second."""

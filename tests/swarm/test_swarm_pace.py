@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from loadgate.swarm.leases import SILENT_AFTER
 from loadgate.swarm.messages import Lease
-from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, death_within, interval
+from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, STATISTICS, death_within, interval
 
 fleets = st.integers(min_value=1, max_value=20_000)
 
 
-@pytest.mark.parametrize("bounds", [BEAT, HEARTBEAT, PINGS])
+@pytest.mark.parametrize("bounds", [BEAT, HEARTBEAT, PINGS, STATISTICS])
 def test_an_interval_grows_from_300_workers_to_1000(bounds: tuple[float, float]) -> None:
     """The least one up to 300, the greatest from 1000 on, and half way at 650."""
     least, greatest = bounds

@@ -14,6 +14,8 @@ BEAT: Final = (0.25, 0.7)
 """Least and greatest seconds between two beats of a worker."""
 HEARTBEAT: Final = (1.0, 3.0)
 """Least and greatest seconds between two of Locust's own heartbeats, which tell a worker's state and CPU."""
+STATISTICS: Final = (3.0, 9.0)
+"""Least and greatest seconds between two of Locust's own reports, for its console and web page."""
 PINGS: Final = (5.0, 30.0)
 """Least and greatest seconds between two bursts of questions for the master's time."""
 FEW, _GREATEST_FROM = 300, 1000

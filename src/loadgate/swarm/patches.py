@@ -257,6 +257,9 @@ def _seal_the_connection() -> None:
 def pace(runner: Any, workers: int) -> None:
     """Let a worker tell its master of itself as often as one of so many workers does."""
     runner.loadgate_heartbeat_every = intervals.interval(intervals.HEARTBEAT, workers)
+    # Locust looks at this before each report (runners.py:1468); it is the worker's own process.
+    if isinstance(runner, WorkerRunner):
+        runners.WORKER_REPORT_INTERVAL = intervals.interval(intervals.STATISTICS, workers)
 
 
 def _grow_the_interval_of_heartbeats_with_the_fleet() -> None:

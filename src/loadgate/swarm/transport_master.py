@@ -27,7 +27,7 @@ from loadgate.swarm.transport import Socket, settings
 
 _BUSY_FROM, _COUNTED_OVER = 500.0, 0.1
 """Messages a second, counted over so many seconds, from which a master takes in several at a time."""
-_NAP = 0.005
+_NAP = 0.01
 """Seconds that a busy master lets messages gather. To wake up for each costs more than the message does."""
 _LOOK_AGAIN_AFTER = 1.0
 """Seconds after which a wait looks again, should the word of a message have got lost."""
