@@ -54,6 +54,7 @@ http    = "/health"
 every   = "1s"
 timeout = "500ms"
 """
+PROBE = MORE[MORE.index("[[probes]]") :]
 UNWELL = {"endpoint": "health", "status": 503}
 
 
@@ -209,6 +210,14 @@ def test_a_watch_that_sees_nothing_is_not_green(loadgate: Any) -> None:
     more = '[[probes]]\nname = "cache"\nhttp = "/api/v1/cache/stats"\nevery = "1s"\n'
     path = scenario_of(loadgate, "http://127.0.0.1:9", more=more, rules="")
     loadgate.run("watch", path, "--for", "2s").expect(30, err="no probe got any reading")
+
+
+@pytest.mark.system
+def test_a_watch_with_one_silent_probe_is_not_green(loadgate: Any, service: StagingService) -> None:
+    """Health is read, and a path that the target does not have gives nothing: exit 30, with its name."""
+    dead = '[[probes]]\nname = "extra"\nkind = "json"\nhttp = "/none"\nevery = "1s"\nvalues = { a = "a" }\n'
+    path = scenario_of(loadgate, service.url, more=MORE.split("[notify]")[0] + PROBE + dead, rules="")
+    loadgate.run("watch", path, "--for", "3s").expect(30, err="no reading of extra")
 
 
 def test_a_scenario_with_nothing_to_watch_is_refused(told: Any, loadgate: Any) -> None:

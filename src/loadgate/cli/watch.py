@@ -60,7 +60,7 @@ def watch(
 
     With --run it does so beside a load that is made elsewhere, until that ends; a watch that was killed is
     taken up again in the same way. Exit codes: 0, 20 when an alert of severity critical or high fired, 30
-    when no probe got any reading, 130 after Ctrl-C.
+    when a probe got no reading at all or the rules could not be followed, 130 after Ctrl-C.
     """
     plan = load_plan(scenario, overrides=list(overrides), host=host)
     for warning in plan.warnings:
@@ -75,10 +75,11 @@ def watch(
     with Interrupts().caught() as interrupts:
         interrupts.count_only()
         try:
-            _watch(plan, attendance, interrupts, arm=arm, length=length)
+            blind = _watch(plan, attendance, interrupts, arm=arm, length=length)
         finally:
             attendance.close(interrupted=interrupts.count > 0)
-    return tell_what_was_seen(attendance.folder, interrupted=interrupts.count > 0, as_json=as_json)
+    interrupted = interrupts.count > 0
+    return tell_what_was_seen(attendance.folder, interrupted=interrupted, as_json=as_json, blind=blind)
 
 
 def _attendance(plan: Plan, root: Path, name: str | None) -> Attendance:
@@ -91,14 +92,15 @@ def _attendance(plan: Plan, root: Path, name: str | None) -> Attendance:
 
 def _watch(
     plan: Plan, attendance: Attendance, interrupts: Interrupts, *, arm: bool, length: float | None
-) -> None:
+) -> str:
+    """Watch to the end; return why the alert rules could not be followed to the last, or nothing."""
     watching = Watching(
         plan, attendance.folder, arm=arm, stop_load=attendance.stop_load, has_load=attendance.has_load
     )
     try:
         anchor = attendance.wait_for_anchor(lambda: interrupts.count > 0)
         if anchor is None:
-            return
+            return "the run ended before it began"
         watching.begin(anchor)
         click.echo(_what(plan, attendance, arm=arm), err=True)
         ends = time.monotonic() + length if length is not None else float("inf")
@@ -116,6 +118,7 @@ def _watch(
         attendance.settle(time.monotonic() - anchor, interrupted=interrupts.count > 0)
     finally:
         watching.end()
+    return watching.blind
 
 
 def _what(plan: Plan, attendance: Attendance, *, arm: bool) -> str:
@@ -127,19 +130,23 @@ def _what(plan: Plan, attendance: Attendance, *, arm: bool) -> str:
     )
 
 
-def tell_what_was_seen(folder: RunFolder, *, interrupted: bool, as_json: bool) -> int:
-    """Print what a watch saw, and return the exit code."""
+def tell_what_was_seen(folder: RunFolder, *, interrupted: bool, as_json: bool, blind: str = "") -> int:
+    """Print what a watch saw, and return the exit code; `blind` says why it may not have seen all."""
     with WatchReader(folder.watch_database) as reader:
         alerts = summary_of(reader.alerts())
-        seen = any(reading.value is not None for reading in reader.readings())
+        readings = reader.readings()
         actions = [_action(stage) for stage in reader.actions() if stage.stage == "result"]
-    code = _code(alerts, seen=seen, interrupted=interrupted)
+    seen = {reading.probe for reading in readings if reading.value is not None}
+    silent = sorted({reading.probe for reading in readings} - seen)
+    code = _code(alerts, whole=bool(seen) and not silent and not blind, interrupted=interrupted)
     if as_json:
         content = {
             "run": folder.id,
             "alerts": alerts,
             "actions": actions,
-            "readings": seen,
+            "readings": bool(seen),
+            "silent_probes": silent,
+            "blind": blind,
             "exit_code": int(code),
         }
         sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
@@ -150,6 +157,10 @@ def tell_what_was_seen(folder: RunFolder, *, interrupted: bool, as_json: bool) -
         click.echo(f"action {action['step']}: {action['outcome']}: {action['text']}")
     if not seen:
         click.echo("no probe got any reading: see that the target can be reached", err=True)
+    elif silent:
+        click.echo(f"no reading of {', '.join(silent)}: what it would have shown is not known", err=True)
+    if blind:
+        click.echo(f"the alert rules were not followed to the last: {blind}", err=True)
     return int(code)
 
 
@@ -164,9 +175,9 @@ def _action(stage: Any) -> dict[str, Any]:
     }
 
 
-def _code(alerts: list[dict[str, Any]], *, seen: bool, interrupted: bool) -> ExitCode:
+def _code(alerts: list[dict[str, Any]], *, whole: bool, interrupted: bool) -> ExitCode:
     if interrupted:
         return ExitCode.INTERRUPTED
     if any(alert["severity"] in _GRAVE for alert in alerts):
         return ExitCode.FAIL
-    return ExitCode.PASS if seen else ExitCode.INVALID
+    return ExitCode.PASS if whole else ExitCode.INVALID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -76,6 +77,8 @@ class Watching:
             raise
         self._probes: ProbeRunner | None = None
         self._alerts: LiveAlerts | None = None
+        self._unwritten: deque[AlertChange] = deque()
+        self._blind = ""
         self._told: set[str] = set()
 
     def begin(self, anchor: float) -> None:
@@ -104,6 +107,11 @@ class Watching:
         """Return the state of each alert rule."""
         return self._alerts.standing if self._alerts is not None else {}
 
+    @property
+    def blind(self) -> str:
+        """Say why the rules could not be followed to the last; empty when they were."""
+        return self._blind
+
     def stop_probes(self) -> None:
         """Take no more readings; again is fine."""
         if self._probes is not None:
@@ -114,6 +122,8 @@ class Watching:
         self.stop_probes()
         try:
             if self._alerts is not None:
+                if self._unwritten:
+                    self.look()
                 self._take(LiveAlerts.finish)
                 self._alerts.close()
             if self._anchor is not None:
@@ -126,13 +136,20 @@ class Watching:
     # -- alerts ---------------------------------------------------------------------------------
 
     def _take(self, step: Callable[[LiveAlerts], list[AlertChange]]) -> None:
+        """Take in what the rules say now; what cannot be read or written just now is said the next time."""
         assert self._alerts is not None
         try:
-            for change in step(self._alerts):
-                self._change(change)
+            # The engine takes what it said before as written.
+            if not self._unwritten:
+                self._unwritten.extend(step(self._alerts))
+            while self._unwritten:
+                self._change(self._unwritten[0])
+                self._unwritten.popleft()
         except StoreError as error:
-            # The next step says what this one could not.
-            self._tell_once(f"alerts: {error.message}")
+            self._blind = f"alerts: {error.message}"
+            self._tell_once(self._blind)
+        else:
+            self._blind = ""
 
     def _change(self, change: AlertChange) -> None:
         wall = datetime.now(UTC).isoformat(timespec="milliseconds")
