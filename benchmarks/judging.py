@@ -23,7 +23,7 @@ from statistics import median
 import numpy as np
 import orjson
 
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.objectives import evaluate_all
 from loadgate.judge.verdict import judge
 from loadgate.measure.delta import Delta, FleetRow

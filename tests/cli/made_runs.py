@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.measure.delta import Delta, FleetRow
 from loadgate.measure.histogram import Histogram

@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgate.judge.evidence import JUDGED_SERIES, gather
+from loadgate.judge.evidence import JUDGED_SERIES
+from loadgate.judge.gather import gather
 from loadgate.judge.latency import thresholds
 from loadgate.judge.samples import Latencies
 from loadgate.judge.slots import slot_of, slots

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.results import Grade
 from loadgate.judge.slots import Interval
 from loadgate.judge.verdict import judge

@@ -29,7 +29,7 @@ from loadgate.cli.runs import show_verdict
 from loadgate.cli.watching import STOPS_WITHIN, Watching
 from loadgate.errors import GeneratorError, LoadgateError, StoreError
 from loadgate.exit_codes import ExitCode
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.plan.units import format_duration

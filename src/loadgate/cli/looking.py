@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from loadgate.errors import LoadgateError
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.looks import outcome
 from loadgate.plan.looks import looks
 from loadgate.plan.plan import Plan

@@ -12,7 +12,7 @@ import orjson
 
 from loadgate.cli.options import json_option, results_option, strict_option
 from loadgate.cli.output import printed
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import load_sla
 from loadgate.report.listing import print_runs

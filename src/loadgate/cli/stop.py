@@ -21,7 +21,7 @@ from loadgate.cli.runs import show_verdict
 from loadgate.cli.watch import tell_what_was_seen
 from loadgate.cli.watched import MODE
 from loadgate.errors import StoreError, UsageError
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder, find_run, is_being_written, results_root

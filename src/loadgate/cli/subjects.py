@@ -14,7 +14,7 @@ import orjson
 from loadgate.errors import StoreError, UsageError
 from loadgate.judge.calibration import noise_from_dict
 from loadgate.judge.effects import Floors, NoiseTable
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.likeness import Difference, unlike
 from loadgate.judge.verdict import judge
 from loadgate.plan.units import UnitError, parse_duration, parse_share

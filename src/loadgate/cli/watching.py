@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from loadgate.errors import LoadgateError, StoreError
-from loadgate.judge.evidence import gather
+from loadgate.judge.gather import gather
 from loadgate.judge.run import void_reasons
 from loadgate.judge.verdict import judge
 from loadgate.plan.plan import Plan

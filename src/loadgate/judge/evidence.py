@@ -6,35 +6,27 @@ works on an `Evidence`, so that a verdict is a pure function of what was stored.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import orjson
 
-from loadgate.judge.slots import Interval, clip, total_length
+from loadgate.judge.slots import Interval, total_length
 from loadgate.measure.columns import Columns, ColumnWindows, Tally
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.layout import Int64s
 from loadgate.measure.window import Count, Counting, Series, Window, windows_merged
 from loadgate.plan.drift import Drift
 from loadgate.plan.looks import Look, look_at
-from loadgate.plan.plan import Plan
-from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.samples import DOUBT
 from loadgate.plan.scenario import Generator, Probe, VerdictPolicy
 from loadgate.plan.sla import Objective
-from loadgate.plan.timeline import PHASES, Segment, Timeline
-from loadgate.store.annotations import annotations_of
-from loadgate.store.database import Event, LedgerRow, RunReader
-from loadgate.store.folder import RunFolder
-from loadgate.store.watch import Reading, WatchReader
-from loadgate.watch.alert_summary import summary_of
+from loadgate.plan.timeline import Segment
+from loadgate.store.database import Event, LedgerRow
+from loadgate.store.watch import Reading
 
 STEADY = "steady"
 JUDGED_SERIES = tuple(
@@ -331,187 +323,3 @@ def steady_of(segments: Iterable[Segment]) -> tuple[Interval, ...]:
         else:
             joined.append(Interval(segment.start, segment.end))
     return tuple(joined)
-
-
-def gather(
-    run: RunFolder,
-    plan: Plan | None = None,
-    objectives: Sequence[Objective] | None = None,
-    *,
-    running: bool = False,
-    until: float | None = None,
-) -> Evidence:
-    """Read the evidence of a run, half-written or whole; `plan` and `objectives` replace those stored.
-
-    `running` says that the run still goes on, and `until` a run time of which nothing later is wanted. Rows
-    that the scenario leaves out are left out of `objectives` too. Raises StoreError when the run database
-    cannot be read, and PlanError when the stored plan cannot.
-    """
-    with RunReader(run.database) as reader, reader.snapshot():
-        stored = reader.value("plan", None)
-        if plan is None and stored is not None:
-            plan = Plan.from_json(orjson.dumps(stored))
-        windows = _windows(reader, until)
-        fleet = tuple(row for row in reader.fleet() if until is None or row.second < until)
-        events = tuple(reader.events())
-        ended, decided_at = reader.value("ended", None), reader.value("decided_at", None)
-        tallies = windows.columns.tallies
-        end = _end_of(reader.value("ended_at_run_time", None), fleet, tallies)
-        offered_until = _offered_until(
-            end, events, by_plan=ended == "planned" and plan is not None and decided_at is None
-        )
-        segments, notes = _segments(plan)
-        planned = steady_of(segments) if plan else _all_of(fleet, tallies, offered_until)
-        anchor = reader.value("anchor", None) or {}
-        return Evidence(
-            run=run.id,
-            scenario=str(reader.value("scenario", None) or (plan.scenario.name if plan else "")),
-            objectives=_rows(plan, objectives),
-            planned=planned,
-            steady=clip(planned, offered_until),
-            windows=windows,
-            readings=_readings(run),
-            fleet=fleet,
-            ledger=tuple(reader.ledger()),
-            events=events,
-            failures=tuple(reader.failures()),
-            gaps=_gaps(reader),
-            ended=ended if ended in ENDINGS else "died",
-            ended_at=end,
-            decided_at=None if decided_at is None else float(decided_at),
-            flushed=bool(reader.value("flushed", False)),
-            running=running and ended is None,
-            model=str(reader.value("model", None) or (plan.scenario.traffic.model if plan else "closed")),
-            mode=str(reader.value("mode", None) or "distributed"),
-            workers_expected=_workers(reader.value("workers_expected", None), plan, fleet),
-            anchor_wall=float(anchor.get("wall", 0.0)),
-            anchored="wall" in anchor,
-            started_at=str(reader.value("started_at", None) or ""),
-            host=str(reader.value("host", None) or (plan.scenario.host if plan else "")),
-            versions={str(key): str(value) for key, value in (reader.value("versions", None) or {}).items()},
-            segments=segments,
-            has_plan=plan is not None,
-            notes=notes,
-            deployments=_deployments(run),
-            **_alerts(run),
-            **_of_plan(plan),
-        )
-
-
-def _deployments(run: RunFolder) -> tuple[float, ...]:
-    noted = (note for note in annotations_of(run) if note.kind == "deployment")
-    return tuple(note.at for note in noted if note.at is not None)
-
-
-def _alerts(run: RunFolder) -> dict[str, Any]:
-    """Return the fields that the control room's alerts decide."""
-    with WatchReader(run.watch_database) as reader:
-        changes, actions = reader.alerts(), reader.actions()
-    stopped = {stage.alert for stage in actions if stage.step == "stop-load" and stage.stage == "start"}
-    by = (f"{one.rule} ({one.detail.get('text', '')})" for one in changes if one.id in stopped)
-    return {"alerts": tuple(summary_of(changes)), "aborted_by": next(by, "")}
-
-
-def _of_plan(plan: Plan | None) -> dict[str, Any]:
-    """Return the fields that the scenario decides; without one their defaults hold."""
-    if plan is None:
-        return {}
-    scenario = plan.scenario
-    return {
-        "source_addresses": max(1, len(scenario.traffic.source_addresses)),
-        "random_arrivals": scenario.traffic.arrivals == "poisson",
-        "probes": scenario.probes,
-        "policy": scenario.verdict,
-        "generator": scenario.generator,
-        "drift": scenario.drift,
-    }
-
-
-def _rows(plan: Plan | None, objectives: Sequence[Objective] | None) -> tuple[Objective, ...]:
-    """Choose the rows to judge; a scenario's `leave_out` holds for an SLA table given later too."""
-    if objectives is None:
-        return plan.objectives if plan else ()
-    left_out = plan.scenario.verdict.leave_out if plan else ()
-    return tuple(row for row in objectives if not any(row.matches(word) for word in left_out))
-
-
-def _segments(plan: Plan | None) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
-    """Return the planned segments; a recorded trace that is gone or was changed leaves a note instead."""
-    if plan is None:
-        return (), ("the run had no plan: a closed-model run, all of it steady",)
-    try:
-        _check_trace(plan)
-        return Timeline.of(plan.scenario).segments, ()
-    except PlanError as error:
-        return (), (f"the planned load cannot be read again: {error.message}",)
-
-
-def _check_trace(plan: Plan) -> None:
-    """Raise PlanError when the recorded trace is no longer the one that was replayed."""
-    trace = plan.scenario.traffic.trace
-    known = plan.files.get(str(trace)) if trace is not None else None
-    if trace is None or known is None:
-        return
-    try:
-        same = hashlib.sha256(trace.read_bytes()).hexdigest() == known
-    except OSError:
-        return  # reading it as a trace says why it cannot be read
-    if not same:
-        raise PlanError([Problem(str(trace), "", "is not the trace that the run replayed: it was changed")])
-
-
-def _all_of(fleet: Sequence[FleetRow], windows: Sequence[Tally], end: float) -> tuple[Interval, ...]:
-    """Return the whole time in which anything was recorded: what is steady in a run without a plan."""
-    begun = [row.second for row in fleet] or [window.second for window in windows]
-    start = float(max(0, min(begun, default=0)))
-    return (Interval(start, end),) if end > start else ()
-
-
-def _end_of(stored: float | None, fleet: Sequence[FleetRow], windows: Sequence[Tally]) -> float | None:
-    """Return the run time at which the run ended: as stored, else the end of the last second on record."""
-    if stored is not None:
-        return float(stored)
-    ends = [row.second + 1 for row in fleet] or [window.end for window in windows]
-    return float(max(ends)) if ends else None
-
-
-def _offered_until(end: float | None, events: Iterable[Event], *, by_plan: bool) -> float:
-    """Return the run time at which the load stopped; after it come the drain and the end of the run.
-
-    A run that ended by its plan stopped where its last segment ends, so nothing has to be cut from it.
-    """
-    if end is None:
-        return 0.0
-    stops = [] if by_plan else [event.at for event in events if event.kind == "draining"]
-    return min([end, *stops])
-
-
-def _workers(stored: int | None, plan: Plan | None, fleet: Sequence[FleetRow]) -> int:
-    """Return how many workers should have reported: as stored, else planned, else those seen."""
-    planned = plan.scenario.generator.workers if plan else 0
-    return max(1, stored or planned or len({row.worker for row in fleet}))
-
-
-def _windows(reader: RunReader, until: float | None = None) -> ColumnWindows:
-    """Read all windows; those of other phases without histograms, since their counts are enough."""
-    steady = reader.columns(phase=STEADY, end=until, series=JUDGED_SERIES)
-    others = [
-        reader.columns(phase=phase, end=until, series=()).tallies for phase in PHASES if phase != STEADY
-    ]
-    return ColumnWindows(steady.followed_by([one for tallies in others for one in tallies]))
-
-
-def _gaps(reader: RunReader) -> dict[str, int]:
-    """Count the deltas of each worker that are missing between those that arrived."""
-    missing: Counter[str] = Counter()
-    for source in reader.sources():
-        missing[source.worker] += sum(last - first + 1 for first, last in source.gaps)
-    return {worker: number for worker, number in sorted(missing.items()) if number}
-
-
-def _readings(run: RunFolder) -> tuple[Reading, ...]:
-    """Read what the probes saw; a run without a control room has no watch database."""
-    if not run.watch_database.exists():
-        return ()
-    with WatchReader(run.watch_database) as reader:
-        return tuple(reader.readings())

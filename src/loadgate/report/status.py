@@ -18,8 +18,9 @@ from typing import Any, Final
 import orjson
 
 from loadgate.errors import LoadgateError, StoreError
-from loadgate.judge.evidence import Evidence, gather
+from loadgate.judge.evidence import Evidence
 from loadgate.judge.fleet import losses, offered_by_nobody
+from loadgate.judge.gather import gather
 from loadgate.judge.results import number, spelled, worst
 from loadgate.judge.run import coverage, early_reason
 from loadgate.judge.slots import Interval
