@@ -155,7 +155,8 @@ def test_nobody_else_is_signalled(start) -> None:
 
 def test_the_last_lines_are_quoted(start) -> None:
     """The last twelve, without control characters, each behind a bar: "::" at its start is no command."""
-    code = "import sys; [print(f'line {n}', flush=True) for n in range(50)]; print('::error::\\x1b[31mno', file=sys.stderr)"
+    code = "import sys; [print(f'line {n}', flush=True) for n in range(50)]; "
+    code += "print('::error::\\x1b[31mno', file=sys.stderr)"
     service = start(command(code))
     until_ended(service)
     lines = service.tail().splitlines()
