@@ -19,7 +19,7 @@ WAY = 3
 """Second of run time at which something happens."""
 BUSY = STOPPED = 6
 """Seconds that a worker computes, or is stopped."""
-SECONDS = {"busy": 13, "stopped": 15, "one_killed": 10, "all_killed": 60, "joined": 30}
+SECONDS = {"busy": 13, "stopped": 18, "one_killed": 10, "all_killed": 60, "joined": 30}
 """How long each open-model plan is; on a busy machine a worker takes many seconds to start."""
 CLOSED_USERS, WAIT = 6, 0.1
 TAKEN_OVER_WITHIN, CLOSED_SECONDS = 8, 15
