@@ -201,6 +201,9 @@ class Scenario(PlanModel):
         default=None, description="the alert rules", examples=["alerts/staging.toml"]
     )
     host: str = Field(description="base URL of the target", examples=["http://127.0.0.1:3000"])
+    stability: StrictBool = Field(
+        default=False, description="whether its runs count for the stability clock of a campaign"
+    )
     traffic: Traffic = Field(description="the load")
     http: Http = Field(default_factory=Http, description="how requests travel")
     verdict: VerdictPolicy = Field(default_factory=VerdictPolicy, description="which rows decide")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgate.plan.alert_files import looks_like_rules, read_rules
+from loadgate.plan.campaign_file import describe, looks_like_campaign, read_campaign
 from loadgate.plan.draft import Draft, looks_like_table, read_draft, read_table
 from loadgate.plan.explain import describe_load, plural
 from loadgate.plan.problems import Problem
@@ -56,6 +57,9 @@ def validate_file(path: Path) -> Checked:
         return Checked(
             str(path), "alerts", f"alert rules, {count} {plural('rule', count)}", tuple(rules.problems)
         )
+    if looks_like_campaign(raw):
+        found = read_campaign(path, str(path))
+        return Checked(str(path), "campaign", describe(found), tuple(found.problems))
     if "expect" in raw:
         hint = f"try: loadgate alerts test RULES {path}"
         return Checked(

@@ -99,6 +99,12 @@ def watch_schema() -> Schema:
     return Schema("watch", 0x4C477761, _load("watch"))  # "LGwa"
 
 
+@cache
+def campaign_schema() -> Schema:
+    """Give the schema of `campaign.db`."""
+    return Schema("campaign", 0x4C476361, _load("campaign"))  # "LGca"
+
+
 def _load(kind: str) -> tuple[Migration, ...]:
     found = []
     for entry in files("loadgate.store").joinpath("migrations", kind).iterdir():

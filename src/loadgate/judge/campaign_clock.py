@@ -1,0 +1,133 @@
+"""The stability clock: since when the target has been stable, what stopped it, and who watched meanwhile.
+
+A pure function of the campaign's state and the time. It starts with the campaign, a restart starts it again,
+and so does an annotated deployment where the campaign says so; a FAIL of a run that counts, an alert of a
+stopping severity, or a longer downtime stops it until a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from loadgate.judge.campaign import CampaignState
+from loadgate.judge.campaign_seen import covered
+from loadgate.plan.units import format_duration, format_share
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Something that stops the clock, at a moment."""
+
+    at: datetime
+    reason: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """Where the clock stands; `needed` and `elapsed` are seconds, `observed` a share of what has elapsed.
+
+    `cycles` are the moments at which it began, the first and the newest one included.
+    """
+
+    since: datetime
+    cycles: tuple[datetime, ...]
+    stopped: Stop | None
+    elapsed: float
+    needed: float
+    observed: float
+    observed_needed: float
+    faults: tuple[str, ...] = ()
+
+    @property
+    def cycle(self) -> int:
+        """Return the number of the present cycle, counted from 1."""
+        return len(self.cycles)
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether the target has been stable long enough, and was watched meanwhile."""
+        return (
+            self.stopped is None
+            and not self.faults
+            and self.elapsed >= self.needed
+            and self.observed >= self.observed_needed
+        )
+
+    def line(self) -> str:
+        """Say where it stands in one line."""
+        of = f"{format_duration(float(int(self.elapsed)))} of {format_duration(self.needed)}"
+        if self.stopped is not None:
+            return f"stopped after {of}: {self.stopped.reason}"
+        seen = f"{format_share(round(self.observed, 3))} of it watched"
+        return f"{of} stable, {seen}"
+
+
+def stops(state: CampaignState) -> list[Stop]:
+    """List everything that stops the clock, in order of time, whenever it was noticed."""
+    clock = state.plan.clock
+    found = [Stop(at, f"run {run} ended FAIL", run) for run, at in state.failed_runs.items()]
+    for (run, _, _), alert in state.alerts.items():
+        if alert.severity in clock.severities:
+            found.append(
+                Stop(alert.fired_at, f"alert {alert.rule} ({alert.severity}) fired in run {run}", run)
+            )
+    for (run, _), (begin, end) in state.down.items():
+        length = (end - begin).total_seconds()
+        if length > clock.downtime:
+            told = format_duration(round(length, 3))
+            found.append(Stop(begin, f"the target was down for {told} in run {run}", run))
+    return sorted(found, key=lambda stop: (stop.at, stop.reason))
+
+
+def clock_at(state: CampaignState, now: datetime) -> ClockState:
+    """Return where the clock stands at a moment."""
+    begun = state.started_at
+    events: list[tuple[datetime, int, str, Stop | None]] = [
+        (stop.at, 0, "stop", stop) for stop in stops(state) if begun <= stop.at
+    ]
+    events += [(restart.at, 2, "restart", None) for restart in state.restarts]
+    if state.plan.clock.deployment_restarts:
+        events += [(at, 1, "deployment", None) for at in state.deployments if begun < at <= now]
+    cycles, stopped = [begun], None
+    for at, _, kind, stop in sorted(events, key=lambda event: event[:2]):
+        if kind == "restart":
+            cycles.append(at)
+            stopped = None
+        elif kind == "stop":
+            stopped = stopped or stop
+        elif stopped is None:
+            # A deployment does not heal what stopped the clock; a restart, which says what was mended, does.
+            cycles.append(at)
+    since = cycles[-1]
+    until = max(since, stopped.at if stopped is not None else now)
+    elapsed = (until - since).total_seconds()
+    spans = [span for run in state.counting() for span in run.observed]
+    share = min(1.0, covered(spans, since, until) / elapsed) if elapsed > 0 else 0.0
+    return ClockState(
+        since,
+        tuple(cycles),
+        stopped,
+        elapsed,
+        state.plan.clock.length,
+        share,
+        state.plan.clock.observed,
+        tuple(fault.text for fault in state.clock_faults if fault.seq > _last_restart(state)),
+    )
+
+
+def _last_restart(state: CampaignState) -> int:
+    """Return the number of the newest restart: what was wrong with the clock before it is over."""
+    return max((restart.seq for restart in state.restarts), default=0)
+
+
+def evidence_since(state: CampaignState, clock: ClockState) -> datetime:
+    """Return from when on evidence speaks of the release under test.
+
+    What is older than a restart or a deployment that started the clock again was of another release. In the
+    first cycle evidence may be older than the campaign by its `lookback`.
+    """
+    if clock.cycle > 1:
+        return clock.since
+    return clock.since - timedelta(seconds=state.plan.decision.lookback)

@@ -1,0 +1,367 @@
+"""Read a campaign's evidence from the disk: runs, smoke checks, JUnit files, bugs.
+
+This is its rim: what it returns is plain facts. A file that cannot be read never reads as good: a run
+without a usable verdict is none, and JUnit or bugs that cannot be read say so in `fault`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from loadgate.errors import LoadgateError, StoreError
+from loadgate.judge.campaign_facts import (
+    AlertFacts,
+    BugFacts,
+    RowFacts,
+    RunFacts,
+    SmokeFacts,
+    TestFacts,
+    moment,
+)
+from loadgate.judge.campaign_seen import downtimes, observed
+from loadgate.plan.campaign import Bugs, CampaignTests
+from loadgate.store.annotations import annotations_of
+from loadgate.store.database import RunReader
+from loadgate.store.faults import told_as_store_errors
+from loadgate.store.folder import RunFolder, is_being_written
+from loadgate.store.watch import WatchReader
+from loadgate.watch.alert_summary import summary_of
+from loadgate.watch.smoke_results import FOLDER as SMOKE
+
+WORST_FIRST: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
+LARGEST: Final = 64 * 2**20
+"""Bytes of a JUnit or issue file that are read."""
+_REASONS: Final = 5
+_SMOKE_TIME: Final = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?\.json$")
+
+
+def same_target(one: str, other: str) -> bool:
+    """Tell whether two base URLs name the same target: scheme, host, port and prefix."""
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[str, str, int | None, str]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
+    except ValueError:
+        port = None
+    return parts.scheme.lower(), (parts.hostname or "").lower(), port, parts.path.rstrip("/")
+
+
+def digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None where it is gone. StoreError when it cannot be read."""
+    with told_as_store_errors("read", path):
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return None
+
+
+def run_ids(root: Path) -> list[str]:
+    """List the run folders of a results root that hold a plan, by name."""
+    with told_as_store_errors("list", root):
+        return sorted(path.parent.name for path in root.glob("*/plan.json")) if root.is_dir() else []
+
+
+def read_run(root: Path, run_id: str, now: datetime) -> RunFacts | None:
+    """Read the facts of one run at a moment; None where it has not begun.
+
+    A run that neither ended nor is written any more has died. StoreError when what it holds cannot be read.
+    """
+    folder = RunFolder(root / run_id)
+    files = {
+        path.name: path.read_bytes()
+        for path in [folder.plan, *_verdicts(folder)]
+        if path.is_file() and not path.is_symlink()
+    }
+    plan = _json(files.get("plan.json", b""), folder.plan)
+    scenario = plan.get("scenario", {})
+    contents = [
+        (name, _json(body, folder.path / name)) for name, body in files.items() if name != "plan.json"
+    ]
+    # A verdict of a run that still went on says nothing of how it ended.
+    judged = [(name, content) for name, content in contents if not content.get("running")]
+    sha256 = {f"{run_id}/{name}": hashlib.sha256(body).hexdigest() for name, body in files.items()}
+    if judged:
+        worst = min(judged, key=lambda pair: _rank(pair[1]))[1]
+        return _of_verdict(folder, scenario, plan, worst, sha256)
+    return _of_database(folder, scenario, plan, sha256, now)
+
+
+def _verdicts(folder: RunFolder) -> Iterator[Path]:
+    number = 1
+    while (path := folder.verdict_path(number)).is_file():
+        yield path
+        number += 1
+
+
+def _rank(content: Mapping[str, Any]) -> int:
+    verdict = content.get("verdict")
+    return WORST_FIRST.index(verdict) if verdict in WORST_FIRST else 1
+
+
+def _of_verdict(
+    folder: RunFolder,
+    scenario: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    content: Mapping[str, Any],
+    sha256: Mapping[str, str],
+) -> RunFacts:
+    """Return the facts of a judged run. Its alerts are the verdict's; what was seen is in watch.db."""
+    if content.get("run") != folder.id:
+        raise StoreError(f"{folder.path} holds the verdict of another run, {content.get('run')!r}")
+    began = moment(content["started_at"])
+    counts = bool(scenario.get("stability"))
+    seen = _seen(folder, began, scenario) if counts else {}
+    seen.pop("alerts", None)
+    return RunFacts(
+        run=folder.id,
+        scenario=str(content["scenario"]),
+        host=str(content["host"] or ""),
+        mode="load",
+        stability=counts,
+        monitored=bool(plan.get("alerts")),
+        started_at=began,
+        ended_at=began + timedelta(seconds=float(content["ended_at"] or 0.0)),
+        ended=str(content["ended"]),
+        verdict=content["verdict"] if content.get("verdict") in WORST_FIRST else "INVALID",
+        steady_seconds=float(content["steady_seconds"]),
+        reasons=tuple(content["reasons"][:_REASONS]),
+        rows=tuple(
+            RowFacts(row["name"], row["verdict"], row["value_text"], row["target"])
+            for row in content["objectives"]
+        ),
+        alerts=_alerts(content.get("alerts", ()), began),
+        deployments=_deployments(folder, began),
+        sha256=sha256,
+        **seen,
+    )
+
+
+def _of_database(
+    folder: RunFolder,
+    scenario: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    sha256: Mapping[str, str],
+    now: datetime,
+) -> RunFacts | None:
+    """Return the facts of a watch, or of a run that nobody has judged yet."""
+    if not folder.database.is_file():
+        return None
+    with RunReader(folder.database) as reader:
+        anchor, ended = reader.value("anchor", None), reader.value("ended", None)
+        host, mode = reader.value("host", ""), reader.value("mode", "")
+        length = reader.value("ended_at_run_time", None)
+    if anchor is None:
+        return None
+    began = datetime.fromtimestamp(float(anchor["wall"]), UTC)
+    if ended is None and not is_being_written(folder, now.timestamp()):
+        ended = "died"
+    seen = _seen(folder, began, scenario)
+    last = max((end for _, end in seen["observed"]), default=began)
+    return RunFacts(
+        run=folder.id,
+        scenario=str(scenario.get("name", "")),
+        host=str(host or scenario.get("host", "")),
+        mode="watch" if mode == "watch" else "load",
+        stability=bool(scenario.get("stability")),
+        monitored=bool(plan.get("alerts")),
+        started_at=began,
+        ended_at=began + timedelta(seconds=float(length)) if length is not None else last,
+        ended=ended,
+        verdict=None,
+        deployments=_deployments(folder, began),
+        sha256=sha256,
+        **seen,
+    )
+
+
+def _seen(folder: RunFolder, began: datetime, scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what the probes of a run saw, and its alerts so far."""
+    with WatchReader(folder.watch_database) as reader:
+        readings, changes = reader.readings(), reader.alerts()
+    every = max((float(probe.get("every", 0)) for probe in scenario.get("probes", ())), default=60.0)
+    return {
+        "observed": observed(readings, began, every),
+        "down": downtimes(readings, began),
+        "alerts": _alerts(summary_of(changes), began),
+    }
+
+
+def _alerts(found: Any, began: datetime) -> tuple[AlertFacts, ...]:
+    return tuple(
+        AlertFacts(
+            rule=str(alert["rule"]),
+            severity=str(alert["severity"]),
+            fired_at=began + timedelta(seconds=float(alert["fired_at"])),
+            resolved_at=None
+            if alert["resolved_at"] is None
+            else began + timedelta(seconds=float(alert["resolved_at"])),
+            text=str(alert["text"]),
+        )
+        for alert in found
+    )
+
+
+def deployments_of(root: Path, facts: RunFacts) -> tuple[tuple[datetime, str], ...]:
+    """Read the deployments that people noted in a run, also after its end."""
+    return _deployments(RunFolder(root / facts.run), facts.started_at)
+
+
+def has_new_verdict(root: Path, facts: RunFacts) -> bool:
+    """Tell whether a run was judged again since its facts were read."""
+    known = sum("/verdict" in name for name in facts.sha256)
+    return RunFolder(root / facts.run).verdict_path(known + 1).is_file()
+
+
+def _deployments(folder: RunFolder, began: datetime) -> tuple[tuple[datetime, str], ...]:
+    return tuple(
+        (
+            moment(note.wall) if note.at is None else began + timedelta(seconds=note.at),
+            note.text,
+        )
+        for note in annotations_of(folder)
+        if note.kind == "deployment"
+    )
+
+
+def newest_smoke(root: Path, host: str) -> SmokeFacts | None:
+    """Read the newest smoke check of a target, by the time in its file's name.
+
+    StoreError when one that could be the newest cannot be read: an older one must not stand in for it.
+    """
+    folder = root / SMOKE
+    with told_as_store_errors("list", folder):
+        paths = sorted(folder.glob("*.json"), key=_smoke_order, reverse=True) if folder.is_dir() else []
+    for path in paths:
+        with told_as_store_errors("read", path):
+            body = path.read_bytes()
+        content = _json(body, path)
+        if same_target(str(content.get("host", "")), host):
+            name = f"{SMOKE}/{path.name}"
+            return SmokeFacts(
+                name,
+                str(content["scenario"]),
+                str(content["host"]),
+                str(content["result"]),
+                moment(content["started_at"]),
+                tuple(
+                    (f"{check['group']} {check['name']}", check["state"], check["reason"] or check["seen"])
+                    for check in content["checks"]
+                ),
+                {name: hashlib.sha256(body).hexdigest()},
+            )
+    return None
+
+
+def _smoke_order(path: Path) -> tuple[str, int]:
+    """Order by the time in the name, load-20261122-203512-2.json; what bears none comes last."""
+    match = _SMOKE_TIME.search(path.name)
+    return (match[1], int(match[2] or 1)) if match is not None else ("", 0)
+
+
+def read_tests(tests: CampaignTests) -> list[TestFacts]:
+    """Read the JUnit files of a set of tests."""
+    return [_junit(tests.name, path) for path in tests.junit]
+
+
+def _junit(name: str, path: Path) -> TestFacts:
+    """Count the cases of a JUnit file themselves: the sums that it claims may be wrong."""
+    never = datetime.fromtimestamp(0, UTC)
+    try:
+        body = path.read_bytes()[:LARGEST]
+        made_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return TestFacts(name, str(path), never, 0, 0, 0, "", "the file is missing")
+    except OSError as error:
+        return TestFacts(name, str(path), never, 0, 0, 0, "", f"cannot be read: {error.strerror}")
+    sha256 = hashlib.sha256(body).hexdigest()
+    fault, counts = "", (0, 0, 0)
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+        fault = "it declares entities, which no JUnit file does"
+    else:
+        try:
+            counts = _cases(ET.fromstring(body))
+        except (ET.ParseError, ValueError) as error:
+            fault = f"it is no JUnit file: {error}"
+    return TestFacts(name, str(path), made_at, *counts, sha256, fault)
+
+
+def _cases(tree: ET.Element) -> tuple[int, int, int]:
+    """Return tests, failures, skipped ones; a suite that claims more failures than its cases is believed."""
+    if tree.tag not in ("testsuites", "testsuite"):
+        raise ValueError(f"its root is <{tree.tag}>")
+    cases = list(tree.iter("testcase"))
+    failed = sum(any(child.tag in ("failure", "error") for child in case) for case in cases)
+    skipped = sum(any(child.tag == "skipped" for child in case) for case in cases)
+    suites = [suite for suite in tree.iter("testsuite") if suite.find("testsuite") is None]
+    claimed = 0
+    for suite in suites:
+        with suppress(ValueError):
+            claimed += int(suite.get("failures") or 0) + int(suite.get("errors") or 0)
+    return len(cases), max(failed, claimed), skipped
+
+
+def read_bugs(bugs: Bugs, body: bytes, source: str, made_at: datetime) -> BugFacts:
+    """Count the open critical bugs in JSON: a list of issues, or {"critical": N}."""
+    sha256 = hashlib.sha256(body).hexdigest()
+    try:
+        content = orjson.loads(body)
+        for key in filter(None, bugs.items.split(".")):
+            content = content[key]
+        total, critical = _critical(bugs, content)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        return BugFacts(source, made_at, 0, (), sha256, f"cannot be read: {error}")
+    return BugFacts(source, made_at, total, critical, sha256)
+
+
+def _critical(bugs: Bugs, content: Any) -> tuple[int, tuple[str, ...]]:
+    if isinstance(content, dict) and type(content.get("critical")) is int and content["critical"] >= 0:
+        number = int(content["critical"])
+        return number, tuple(f"critical bug {index}" for index in range(1, number + 1))
+    if not isinstance(content, list):
+        raise TypeError("it is neither a list of issues nor an object with the number `critical`")
+    wanted, closed = ({word.lower() for word in words} for words in (bugs.critical, bugs.closed))
+    found = []
+    for index, issue in enumerate(content):
+        severity = issue[bugs.severity]
+        if str(severity).lower() in wanted and str(issue.get(bugs.state, "")).lower() not in closed:
+            found.append(str(issue.get("id") or issue.get("title") or f"issue {index}"))
+    return len(content), tuple(found)
+
+
+def _json(body: bytes, path: Path) -> dict[str, Any]:
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise StoreError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise StoreError(f"{path} holds no JSON object")
+    return content
+
+
+def changed_files(root: Path, sha256: Mapping[str, str]) -> list[str]:
+    """Say which files of the evidence are gone or are not what they were."""
+    faults = []
+    for name, known in sha256.items():
+        try:
+            found = digest(root / name)
+        except LoadgateError as error:
+            faults.append(error.message)
+            continue
+        if found is None:
+            faults.append(f"{name} was deleted")
+        elif found != known:
+            faults.append(f"{name} was edited")
+    return faults

@@ -1,0 +1,190 @@
+"""Hold a campaign's book against the disk: what is new and belongs in it, and what is not as it was.
+
+Nothing is written here. What is new can be folded into the state to look at it, or be written into the book
+first and then judged, which is what a decision does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from loadgate.errors import LoadgateError
+from loadgate.judge.campaign import CampaignState, clock_fault, fold
+from loadgate.judge.campaign_clock import clock_at, evidence_since
+from loadgate.judge.campaign_evidence import (
+    changed_files,
+    deployments_of,
+    has_new_verdict,
+    newest_smoke,
+    read_bugs,
+    read_run,
+    read_tests,
+    run_ids,
+    same_target,
+)
+from loadgate.judge.campaign_facts import BugFacts, RunFacts, iso
+from loadgate.judge.campaign_lines import AHEAD
+from loadgate.judge.decision import Trust
+from loadgate.store.campaign import Entry, Stamp, verify_chain
+
+Content = tuple[str, Mapping[str, Any]]
+
+MOST_NOTES: Final = 5
+
+
+@dataclass
+class Found:
+    """What the disk says beside the book."""
+
+    new: list[Content] = field(default_factory=list)
+    """Evidence that is not in the book, as (kind, content) of entries to come."""
+    grave: list[Content] = field(default_factory=list)
+    """Those of them that must be written down at once: ended runs, and whatever stops the clock."""
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    under_way: list[RunFacts] = field(default_factory=list)
+    """Runs at the target that go on, whoever started them."""
+
+
+def gather(root: Path, state: CampaignState, now: datetime) -> Found:
+    """Read what is new below the results, and check what the book points to."""
+    found = Found()
+    since = evidence_since(state, clock_at(state, now))
+    _runs(root, state, now, found)
+    _smoke(root, state, since, now, found)
+    for tests in state.plan.tests:
+        known = {one.file: one for one in state.tests.get(tests.name, [])}
+        for facts in read_tests(tests):
+            if known.get(facts.file) != facts:
+                found.new.append(("tests", facts.content()))
+    _bug_file(state, found)
+    _linked(root, state, since, found)
+    return found
+
+
+def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None:
+    oldest = state.started_at - timedelta(seconds=state.plan.decision.lookback)
+    strangers: list[str] = []
+    for run_id in run_ids(root):
+        known = state.runs.get(run_id)
+        try:
+            if known is not None and known.is_over and not has_new_verdict(root, known):
+                _noted_later(root, known, found)
+                continue
+            facts = read_run(root, run_id, now)
+        except (LoadgateError, KeyError, TypeError, ValueError) as error:
+            found.faults.append(f"run {run_id} cannot be read: {error}")
+            continue
+        if facts is None or facts.started_at < oldest:
+            continue
+        if not same_target(facts.host, state.plan.host):
+            strangers.append(f"run {run_id} is of another target ({facts.host}): it does not count")
+            continue
+        if facts.started_at > now + AHEAD:
+            found.faults.append(f"run {run_id} began at {iso(facts.started_at)}, in the future")
+            continue
+        if facts.ended is None:
+            found.under_way.append(facts)
+        if known is None or known != facts:
+            entry = ("run", facts.content())
+            found.new.append(entry)
+            if facts.is_over or _is_grave(state, known, facts):
+                found.grave.append(entry)
+    found.notes += strangers[-MOST_NOTES:]
+    if len(strangers) > MOST_NOTES:
+        found.notes.append(f"and {len(strangers) - MOST_NOTES} more runs of other targets")
+
+
+def _noted_later(root: Path, known: RunFacts, found: Found) -> None:
+    """Take up deployments that were noted in a run after it had been written down."""
+    deployments = deployments_of(root, known)
+    if set(deployments) - set(known.deployments):
+        entry = ("run", replace(known, deployments=deployments).content())
+        found.new.append(entry)
+        found.grave.append(entry)
+
+
+def _is_grave(state: CampaignState, known: RunFacts | None, facts: RunFacts) -> bool:
+    """Tell whether a run that goes on shows something that the book must not lose."""
+    before = known or replace(facts, alerts=(), down=(), deployments=())
+    fired = {(alert.rule, alert.fired_at) for alert in facts.alerts}
+    fired -= {(alert.rule, alert.fired_at) for alert in before.alerts}
+    limit = timedelta(seconds=state.plan.clock.downtime)
+    down = {begin for begin, end in facts.down if end - begin > limit}
+    down -= {begin for begin, end in before.down if end - begin > limit}
+    return bool(fired or down or set(facts.deployments) - set(before.deployments))
+
+
+def _smoke(root: Path, state: CampaignState, since: datetime, now: datetime, found: Found) -> None:
+    try:
+        newest = newest_smoke(root, state.plan.host)
+    except (LoadgateError, KeyError, TypeError, ValueError) as error:
+        found.faults.append(f"the newest smoke check cannot be read: {error}")
+        return
+    if newest is None or newest.started_at < since or any(one.file == newest.file for one in state.smoke):
+        return
+    if newest.started_at > now + AHEAD:
+        found.faults.append(f"{newest.file} is of {iso(newest.started_at)}, the future")
+        return
+    found.new.append(("smoke", newest.content()))
+    found.grave.append(found.new[-1])
+
+
+def _bug_file(state: CampaignState, found: Found) -> None:
+    plan = state.plan.bugs
+    if plan is None or plan.file is None:
+        return
+    try:
+        body = plan.file.read_bytes()
+        made_at = datetime.fromtimestamp(plan.file.stat().st_mtime, UTC)
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+        facts = BugFacts(str(plan.file), datetime.fromtimestamp(0, UTC), 0, (), "", why)
+    else:
+        facts = read_bugs(plan, body, str(plan.file), made_at)
+    content = facts.content()
+    if state.bugs is None or state.bugs.content() != content:
+        found.new.append(("bugs", content))
+
+
+def _linked(root: Path, state: CampaignState, since: datetime, found: Found) -> None:
+    """Hold every file that the book points to against its hash; what is of an older release is only noted."""
+    newest = max(state.smoke, key=lambda one: one.started_at, default=None)
+    for run in state.runs.values():
+        faults = changed_files(root, run.sha256)
+        (found.faults if run.ended_at >= since else found.notes).extend(faults)
+    for check in state.smoke:
+        faults = changed_files(root, check.sha256)
+        (found.faults if check is newest or check.started_at >= since else found.notes).extend(faults)
+
+
+def trust_in(folder: Path, state: CampaignState, found: Found, stamp: Stamp) -> Trust:
+    """Return what was found wrong with the book, the evidence and the clock at a moment."""
+    assert state.last is not None
+    step = clock_fault(state.last, stamp.at, stamp.boot, stamp.monotonic)
+    return Trust(
+        tuple(verify_chain(folder)),
+        tuple(found.faults),
+        (step,) if step else (),
+        tuple(found.notes),
+    )
+
+
+def with_new(entries: Iterable[Entry], new: Iterable[Content], stamp: Stamp) -> CampaignState:
+    """Return the state as it would be with evidence that is not in the book yet."""
+    return fold(_and(entries, new, stamp))
+
+
+def _and(entries: Iterable[Entry], new: Iterable[Content], stamp: Stamp) -> Iterator[Entry]:
+    last: Entry | None = None
+    for last in entries:
+        yield last
+    if last is None:
+        return
+    for number, (kind, content) in enumerate(new, last.seq + 1):
+        # At the time of the newest entry, so that a look adds no step of the clock.
+        yield Entry(number, last.at, stamp.boot, last.monotonic, kind, content)
