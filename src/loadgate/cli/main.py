@@ -19,6 +19,7 @@ COMMANDS = {
     "annotate": "loadgate.cli.annotate:annotate",
     "baseline": "loadgate.cli.baseline:baseline",
     "calibrate": "loadgate.cli.calibrate:calibrate",
+    "campaign": "loadgate.cli.campaign:campaign",
     "compare": "loadgate.cli.compare:compare",
     "demo": "loadgate.cli.demo:demo",
     "explain": "loadgate.cli.plans:explain",

@@ -47,6 +47,8 @@ KINDS: Final = (
 """Every kind of entry."""
 CLOCK_STEP: Final = 60.0
 """Seconds by which the wall clock and the machine's own may come apart between two entries."""
+UNSTARTED: Final = "unstarted"
+"""Outcome of a calendar entry that was meant to be started, and of which nothing ever came to life."""
 BACKWARD: Final = 2.0
 """Seconds by which an entry may be older than the one before it: time keeping slews by less."""
 
@@ -155,6 +157,11 @@ class CampaignState:
     def counting(self) -> list[RunFacts]:
         """List the runs that count for stability, in order of their start."""
         return sorted((run for run in self.runs.values() if run.stability), key=lambda run: run.started_at)
+
+    def has_started(self, key: str) -> bool:
+        """Tell whether an entry of the calendar was started; one that provably never was has not."""
+        slot = self.slots.get(key)
+        return slot is not None and slot.outcome != UNSTARTED
 
     def linked(self) -> dict[str, str]:
         """Return the hash of every file that the book points to."""

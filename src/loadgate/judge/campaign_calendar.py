@@ -89,8 +89,8 @@ def agenda_at(state: CampaignState, clock: ClockState, now: datetime) -> Agenda:
     started: list[Due] = []
     for occurrences in _occurrences(state, clock):
         begun = [one for one in occurrences if one.at <= now]
-        started += [one for one in begun if one.key in state.slots]
-        open_ones = [one for one in begun if one.key not in state.slots]
+        started += [one for one in begun if state.has_started(one.key)]
+        open_ones = [one for one in begun if not state.has_started(one.key)]
         if open_ones:
             newest = open_ones[-1]
             current = newest is begun[-1] and (newest.until is None or now < newest.until)
@@ -136,7 +136,7 @@ def startable(due: Sequence[Due], under_way: Sequence[CampaignRun], *, load_runs
     """
     loaded = load_runs or any(run.is_load for run in under_way)
     chosen: list[Due] = []
-    # A run that counts goes first: a stress run that is due with the soak waits until the soak is over.
+    # In order of time: a stress run that is due with the soak comes first, and the soak waits for its end.
     for one in due:
         if one.run.is_load:
             if loaded or any(not other.beside and not other.is_load for other in under_way):

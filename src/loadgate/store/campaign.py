@@ -56,7 +56,9 @@ class Stamp:
         with suppress(OSError):
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         # BOOTTIME goes on while a laptop sleeps, as the wall clock does.
-        return cls(datetime.now(UTC), boot, time.clock_gettime(time.CLOCK_BOOTTIME))
+        # To the millisecond, as entries have it: a decision must be the same when it is made again.
+        at = datetime.fromisoformat(_iso(datetime.now(UTC)))
+        return cls(at, boot, time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 @dataclass(frozen=True, slots=True)
