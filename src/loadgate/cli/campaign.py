@@ -24,12 +24,10 @@ from loadgate.cli.campaign_desk import (
 from loadgate.cli.campaign_due import follow, run_due
 from loadgate.cli.campaign_people import attest, restart, sign_off, waive
 from loadgate.cli.options import json_option, results_option
-from loadgate.cli.report import put
 from loadgate.errors import StoreError, UsageError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign_replay import replayed
 from loadgate.judge.decision import decide as decide_from
-from loadgate.plan.campaign_file import load_campaign
 from loadgate.report import campaign as report
 from loadgate.store.campaign import (
     DATABASE,
@@ -60,6 +58,9 @@ def start(file: Path, results: str | None) -> int:
 
     A campaign is started once; after a HOLD its clock is started again with `campaign restart`.
     """
+    # Only here and at a restart are plans read, which takes longer than all of `status`.
+    from loadgate.plan.campaign_file import load_campaign
+
     draft = load_campaign(file)
     plan = draft.campaign
     assert plan is not None
@@ -219,6 +220,7 @@ def report_command(output: Path | None, markdown: Path | None, name: str | None,
     The exit code says whether that was done, not what the decision is.
     """
     # The templates take their time, which no other command should wait for.
+    from loadgate.cli.report import put
     from loadgate.report import campaign_markdown, campaign_page
 
     place = place_of(results, name)

@@ -18,7 +18,6 @@ from loadgate.cli.campaign_desk import (
     writing,
 )
 from loadgate.cli.campaign_slots import begin, settle
-from loadgate.cli.control_room import Interrupts
 from loadgate.cli.durations import DURATION
 from loadgate.cli.options import results_option
 from loadgate.errors import StoreError, UsageError
@@ -45,6 +44,8 @@ def run_due(wait: bool, again: str | None, name: str | None, results: str | None
     Loads never overlap, so a run that is due beside another waits for its turn. What was started goes on by
     itself; without --wait the next call writes down what came of it.
     """
+    from loadgate.cli.control_room import Interrupts
+
     place = place_of(results, name)
     lock = _turn(place)
     if lock is None:
@@ -77,6 +78,8 @@ def follow(every: float, name: str | None, results: str | None) -> int:
 
     What was started goes on after Ctrl-C; another `follow` takes the campaign up again.
     """
+    from loadgate.cli.control_room import Interrupts
+
     place = place_of(results, name)
     lock = _turn(place)
     if lock is None:

@@ -26,7 +26,6 @@ from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import CampaignState, fold
 from loadgate.judge.campaign_facts import iso
 from loadgate.judge.decision import waivable
-from loadgate.plan.campaign_file import load_campaign
 from loadgate.plan.strict import suggest
 from loadgate.report.campaign import status_lines
 from loadgate.store.campaign import Stamp, read_entries
@@ -90,7 +89,7 @@ def waive(item: str, owner: str, reason: str, expires: str, name: str | None, re
         raise UsageError(f"'{item}' cannot be waived", hint=suggest(item, known, "what can be"))
     check_role(state.plan, owner)
     until = _moment(expires)
-    if until <= datetime.now(UTC):
+    if until <= Stamp.now().at:
         raise UsageError(f"--expires {expires} is over already", hint="a date that is to come")
     return _say(
         place, "waive", {"item": item, "owner": owner, "reason": _text(reason), "expires": iso(until)}
@@ -111,6 +110,8 @@ def restart(hotfix: str, role: str, file: Path | None, name: str | None, results
     Sign-offs, tests, runs and smoke checks of before speak of another release from here on. A load that
     still goes on should be stopped first: it began with that other release.
     """
+    from loadgate.plan.campaign_file import load_campaign
+
     place = place_of(results, name)
     state = _state(place)
     check_role(state.plan, role)

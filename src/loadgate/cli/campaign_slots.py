@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
@@ -129,20 +129,25 @@ def begin(
         output = log.open("ab")
     try:
         with output:
-            child = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {MARK: mark(place, due.key)},
-                start_new_session=True,
-            )
+            child = spawn(words, output, os.environ | {MARK: mark(place, due.key)})
     except OSError as error:
         content = {"key": due.key, "outcome": "nothing", "run": None, "text": f"cannot be run: {error}"}
         writer.append("done", content, Stamp.now())
         return None
     writer.append("began", _began(due.key, child.pid), Stamp.now())
     return child
+
+
+def spawn(words: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own: it outlives whoever started it."""
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def command_of(place: Place, state: CampaignState, run: CampaignRun) -> Sequence[str]:

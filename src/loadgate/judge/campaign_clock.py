@@ -26,9 +26,10 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """Where the clock stands; `needed` and `elapsed` are seconds, `observed` a share of what has elapsed.
+    """Where the clock stands; `needed` and `elapsed` are seconds.
 
-    `cycles` are the moments at which it began, the first and the newest one included.
+    `observed` is the share of the newest `needed` seconds, or of all since it began, that runs which count
+    have watched. `cycles` are the moments at which it began, the first and the newest one included.
     """
 
     since: datetime
@@ -104,7 +105,10 @@ def clock_at(state: CampaignState, now: datetime) -> ClockState:
     until = max(since, stopped.at if stopped is not None else now)
     elapsed = (until - since).total_seconds()
     spans = [span for run in state.counting() for span in run.observed]
-    share = min(1.0, covered(spans, since, until) / elapsed) if elapsed > 0 else 0.0
+    # What matters is the newest stretch of the clock's length: an early gap is healed by watching on.
+    begin = max(since, until - timedelta(seconds=state.plan.clock.length))
+    length = (until - begin).total_seconds()
+    share = min(1.0, covered(spans, begin, until) / length) if length > 0 else 0.0
     return ClockState(
         since,
         tuple(cycles),

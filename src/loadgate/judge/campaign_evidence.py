@@ -31,16 +31,16 @@ from loadgate.judge.campaign_facts import (
 from loadgate.judge.campaign_seen import downtimes, observed
 from loadgate.plan.campaign import Bugs, CampaignTests
 from loadgate.store.annotations import annotations_of
-from loadgate.store.database import RunReader
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder, is_being_written
 from loadgate.store.watch import WatchReader
 from loadgate.watch.alert_summary import summary_of
-from loadgate.watch.smoke_results import FOLDER as SMOKE
 
 WORST_FIRST: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
 LARGEST: Final = 64 * 2**20
 """Bytes of a JUnit or issue file that are read."""
+SMOKE: Final = "smoke"
+"""The folder of smoke checks below the results, as `watch.smoke_results` has it."""
 _REASONS: Final = 5
 _SMOKE_TIME: Final = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?\.json$")
 
@@ -157,6 +157,9 @@ def _of_database(
     now: datetime,
 ) -> RunFacts | None:
     """Return the facts of a watch, or of a run that nobody has judged yet."""
+    # Only runs that nobody judged yet are read here, and what it takes makes every look slower.
+    from loadgate.store.database import RunReader
+
     if not folder.database.is_file():
         return None
     with RunReader(folder.database) as reader:

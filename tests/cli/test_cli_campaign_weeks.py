@@ -1,0 +1,294 @@
+"""Two weeks of a campaign in simulated time: a NO-GO on day 5, a restart, and GO on day 13."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from campaign_world import HOUR, START, World, simulated
+
+from loadgate.store.campaign import head_of
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, dict[str, tuple[int, str]]]]:
+    """The two weeks, told once: what each decision said, by its name, and the world at the end."""
+    world = World(tmp_path_factory.mktemp("weeks"))
+    told: dict[str, tuple[int, str]] = {}
+    with pytest.MonkeyPatch.context() as patch, simulated(world, patch):
+        # The load of day 5, at 4 d and 6 h, answers after 30 s.
+        world.slow.add(START + timedelta(days=4, hours=6))
+        told["start"] = world.run("start", world.campaign)
+        told["again"] = world.run("start", world.campaign)
+        while world.now < START + timedelta(days=4, hours=12):
+            world.run("run-due")
+            world.later(hours=6)
+        told["sign early"] = world.run("sign-off", "--role", "qa", "--note", "so far so good")
+        world.evidence()
+        told["day 5"] = world.run("decide")
+        told["restart"] = world.run("restart", "--role", "operations", "--hotfix", "a1b2c3, cache locks")
+        world.later(minutes=1)
+        world.evidence()
+        world.load("load", world.now, 600.0)
+        world.smoke(world.now)
+        world.later(hours=6)
+        while world.now < START + timedelta(days=12):
+            world.run("run-due")
+            world.later(hours=6)
+        world.evidence()
+        for role in ("qa", "product"):
+            world.run("sign-off", "--role", role, "--note", "seen the report")
+        world.run("attest", "backup", "--role", "operations", "--note", "tag staging-backup-20260105")
+        world.run("attest", "accepted", "--role", "product", "--note", "session of day 12")
+        told["day 12"] = world.run("decide")
+        world.later(hours=12)
+        world.run("run-due")
+        world.evidence()
+        told["day 13"] = world.run("decide")
+        told["report"] = world.run("report", "--markdown", world.folder / "report.md")
+        yield world, told
+
+
+@pytest.fixture
+def after(story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A copy of the world after the GO, for one test to spoil."""
+    world, _ = story
+    copy = World.__new__(World)
+    copy.__dict__.update(world.__dict__)
+    copy.results = tmp_path / "results"
+    shutil.copytree(world.results, copy.results)
+    with simulated(copy, monkeypatch):
+        yield copy
+
+
+def soak_of(world: World) -> Path:
+    """Return the folder of the soak that the GO rests on."""
+    found = [
+        path.parent
+        for path in world.results.glob("*/verdict.json")
+        if orjson.loads(path.read_bytes())["scenario"] == "soak"
+    ]
+    (only,) = found
+    return only
+
+
+def test_the_fifth_day_is_a_no_go(story) -> None:
+    """The load of day 5 FAILed, which stops the clock: HOLD, exit 20, with the run's name."""
+    code, text = story[1]["day 5"]
+    assert code == 20
+    assert text.startswith("HOLD\n")
+    assert "the clock stopped: run load-20260109-140000 ended FAIL" in text
+
+
+def test_a_campaign_starts_once(story) -> None:
+    """The second start is refused with the time of the first."""
+    assert story[1]["start"][0] == 0
+    code, text = story[1]["again"]
+    assert code == 2
+    assert "was started already on 2026-01-05 08:00 UTC" in text
+
+
+def test_a_signature_of_before_the_restart_counts_no_more(story) -> None:
+    """Before the week of the second cycle is full nothing is bad, and evidence is missing: exit 30."""
+    assert story[1]["sign early"][0] == 0
+    code, text = story[1]["day 12"]
+    assert code == 30
+    assert "HOLD (evidence is missing)" in text
+    assert "no run of soak since the clock was started" in text
+
+
+def test_the_thirteenth_day_is_a_go(story) -> None:
+    """The soak of the second cycle began 5 d after the start and took a week: GO once it has ended."""
+    code, text = story[1]["day 13"]
+    assert code == 0, text
+    assert text.startswith("GO\n")
+
+
+def test_the_stress_run_and_the_soak_do_not_overlap(story) -> None:
+    """Six hours into day 6 both are due: the stress run goes first, and the soak when it is over."""
+    started = {one["key"]: one["at"] for one in story[0].json("status")["started"]}
+    assert started["extended-load/stress"].startswith("2026-01-10T08:01")
+    assert started["extended-load/soak@2"].startswith("2026-01-10T14:01")
+
+
+def test_nothing_was_started_twice(story) -> None:
+    """Every entry of the calendar has one intent, and the soak of the first cycle none."""
+    world, _ = story
+    keys = [one["content"]["key"] for one in world.json("history") if one["kind"] == "intent"]
+    assert len(keys) == len(set(keys))
+    assert "extended-load/soak@1" not in keys
+    assert [key for key in keys if key.startswith("load-testing/load")] == [
+        f"load-testing/load#{day}" for day in range(1, 6)
+    ]
+
+
+def test_the_book_verifies_and_its_decisions_can_be_made_again(after) -> None:
+    """All three decisions follow from the entries before them."""
+    code, text = after.run("verify")
+    assert code == 0, text
+
+
+def test_the_page_shows_all_of_it(story) -> None:
+    """One HTML file without anything from elsewhere: decision, clock, days, runs, sign-offs."""
+    world, told = story
+    page = (world.results / "campaign" / "weeks" / "report.html").read_text()
+    markdown = (world.folder / "report.md").read_text()
+    assert told["report"][0] == 0
+    assert "session of day 12" in markdown
+    for text in ("a1b2c3, cache locks", "Objectives by day", "session of day 12", "load-20260109-140000"):
+        assert text in page
+    assert not any(word in page for word in ("<script", 'http-equiv="refresh', "src=", "href="))
+
+
+# -- what must never be GO ---------------------------------------------------------------------------------
+
+
+def refuses(world: World, code: int, *texts: str) -> str:
+    """Hold a decision, which must be no GO and name what is wrong."""
+    found, told = world.run("decide")
+    assert found == code, told
+    assert told.startswith("HOLD")
+    for text in texts:
+        assert text in told
+    return told
+
+
+def test_edited_evidence_is_named(after) -> None:
+    """One byte of a verdict that the book points to."""
+    path = soak_of(after) / "verdict.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    refuses(after, 30, f"{path.parent.name}/verdict.json was edited")
+    assert "was edited" in after.run("verify")[1]
+
+
+def test_deleted_evidence_is_named(after) -> None:
+    """A run's folder that is gone."""
+    run = soak_of(after)
+    shutil.rmtree(run)
+    refuses(after, 30, f"{run.name}/verdict.json was deleted")
+
+
+def test_an_edited_entry_is_named(after) -> None:
+    """The hotfix of the restart is rewritten in the database, past its triggers."""
+    path = after.results / "campaign" / "weeks" / "campaign.db"
+    with sqlite3.connect(path) as book:
+        book.execute("DROP TRIGGER entry_stays")
+        book.execute(
+            "UPDATE entry SET content = replace(content, 'cache locks', 'nothing') WHERE kind = 'restart'"
+        )
+    refuses(after, 30, "(restart) was changed")
+    code, text = after.run("verify")
+    assert code == 20
+    assert "(restart) was changed" in text
+    assert after.run("sign-off", "--role", "qa", "--note", "x")[0] == 2
+
+
+def test_a_book_that_was_cut_short_is_named(after) -> None:
+    """The newest entry is gone: `head` still tells of it, and so does one that was kept."""
+    folder = after.results / "campaign" / "weeks"
+    kept = head_of(folder)
+    with sqlite3.connect(folder / "campaign.db") as book:
+        book.execute("DROP TRIGGER entry_remains")
+        book.execute("DELETE FROM entry WHERE seq = ?", (kept.seq,))
+    assert "it was cut short" in after.run("verify")[1]
+    (folder / "head").write_text(str(head_of(folder)))
+    assert after.run("verify")[0] == 0
+    code, text = after.run("verify", "--head", kept)
+    assert code == 20
+    assert "the head that was kept" in text
+
+
+def test_a_clock_that_went_back_is_named(after) -> None:
+    """The wall clock is set back by an hour; no GO until a restart, also once it is right again."""
+    boot = after.stamp
+    after.stamp = lambda: type(boot())(after.now - timedelta(hours=1), "other boot", 5.0)  # type: ignore[method-assign]
+    refuses(after, 30, "the wall clock went backward by 3600 s")
+    after.stamp = boot  # type: ignore[method-assign]
+    after.later(hours=1)
+    refuses(after, 30, "the wall clock went backward by 3600 s")
+
+
+def test_a_clock_that_was_set_forward_is_named(after) -> None:
+    """A day passes by the wall clock and a second by the machine's own, within one boot."""
+    boot = after.stamp()
+    after.stamp = lambda: type(boot)(after.now + timedelta(days=1), boot.boot, boot.monotonic + 1)  # type: ignore[method-assign]
+    refuses(after, 30, "was set forward by 86399 s")
+
+
+def test_a_critical_alert_takes_the_go_back(after) -> None:
+    """A watch of the same target ends with one: the clock stops at the moment when it fired."""
+    after.watched(after.now - timedelta(hours=2), HOUR, alerts=True)
+    told = refuses(after, 20, "alert down (critical) fired in run load-")
+    assert "Monitoring healthy" in told
+
+
+def test_a_run_of_another_target_never_counts(after) -> None:
+    """It is neither evidence nor a stop; it is named."""
+    after.load("load", after.now - timedelta(hours=1), 600.0, ms=30_000.0, host="http://10.9.9.9:3000")
+    code, text = after.run("decide")
+    assert code == 0
+    assert "is of another target (http://10.9.9.9:3000): it does not count" in text
+
+
+def test_a_later_fail_takes_the_go_back(after) -> None:
+    """A run that counts, is worse than its alert threshold, and ended after the GO."""
+    after.load("load", after.now - timedelta(hours=1), 600.0, ms=30_000.0)
+    refuses(after, 20, "the clock stopped: run load-")
+
+
+def test_judging_again_by_a_laxer_table_helps_nobody(after) -> None:
+    """The worst verdict that was ever written for a run is the one that counts."""
+    run = after.load("load", after.now - timedelta(hours=1), 600.0, ms=30_000.0)
+    better = orjson.loads((run.path / "verdict.json").read_bytes()) | {"verdict": "PASS"}
+    (run.path / "verdict-2.json").write_bytes(orjson.dumps(better))
+    refuses(after, 20, "ended FAIL")
+
+
+def test_a_damaged_verdict_is_named(after) -> None:
+    """Of a run that is not in the book yet: what it would have said is not known."""
+    run = after.load("load", after.now - timedelta(hours=1), 600.0)
+    (run.path / "verdict.json").write_text("{")
+    refuses(after, 30, f"run {run.id} cannot be read")
+
+
+def test_a_run_that_nobody_judged_is_named(after) -> None:
+    """It ended, and its verdict was taken away before anybody looked."""
+    run = after.load("load", after.now - timedelta(hours=1), 600.0)
+    (run.path / "verdict.json").unlink()
+    refuses(after, 30, f"loadgate verdict {run.id}")
+
+
+def test_an_annotated_deployment_starts_the_clock_again(after) -> None:
+    """What runs then is another release: its week begins, and everything is asked for anew."""
+    note = {"at": None, "wall": after.now.isoformat(), "kind": "deployment", "text": "release 2"}
+    (soak_of(after) / "annotations.jsonl").write_bytes(orjson.dumps(note) + b"\n")
+    after.later(hours=1)
+    told = refuses(after, 30, "signed before the clock was started again")
+    assert "cycle" not in told
+    assert after.json("status")["clock"]["cycle"] == 3
+
+
+def test_a_smoke_check_that_turns_bad_takes_the_go_back(after) -> None:
+    """The newest one counts."""
+    after.smoke(after.now - timedelta(minutes=5), limited=False)
+    refuses(after, 20, "smoke: target rate limit")
+
+
+def test_a_waiver_is_printed_and_expires(after) -> None:
+    """With it the decision is GO and says so; a day after its end it is HOLD and says that."""
+    after.smoke(after.now - timedelta(minutes=5), limited=False)
+    until = (after.now + timedelta(hours=12)).isoformat()
+    words = ("waive", "rate-limit", "--owner", "product", "--reason", "the proxy limits", "--expires")
+    assert after.run(*words, "2020-01-01")[0] == 2
+    assert after.run(*words, until)[0] == 0
+    code, text = after.run("decide")
+    assert (code, text.splitlines()[0]) == (0, "GO, with 1 waiver")
+    assert "waived by product, until" in text
+    after.later(hours=13)
+    after.evidence()
+    refuses(after, 20, "the waiver has expired")
