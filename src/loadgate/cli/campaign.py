@@ -185,8 +185,9 @@ def verify(kept: str | None, name: str | None, results: str | None, as_json: boo
         seen = look(place)
         faults += [*seen.trust.evidence, *seen.trust.time]
         faults += [f"entry {fault.seq}: {fault.text}" for fault in seen.written.clock_faults]
-        notes = seen.found.notes
-        faults += replayed(seen.entries)
+        wrong, others = replayed(seen.entries)
+        faults += wrong
+        notes = [*seen.found.notes, *others]
         count = len(seen.entries)
     except StoreError as error:
         faults.append(error.message)

@@ -32,7 +32,7 @@ class Position:
     def line(self) -> str:
         """Say it in one line."""
         if self.phase is None:
-            return f"the calendar of {self.days} days is over (day {self.day})"
+            return f"day {self.day}, and the calendar of {self.days} day(s) is over"
         return f"day {self.day} of {self.days}, phase {self.number}: {self.phase.title or self.phase.name}"
 
 

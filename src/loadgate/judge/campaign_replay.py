@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadgate.judge.campaign import fold
-from loadgate.judge.decision import Trust, decide
+from loadgate.judge.decision import RULES, Trust, decide
 from loadgate.store.campaign import Entry
 
 
-def replayed(entries: Sequence[Entry]) -> list[str]:
-    """Say which recorded decisions do not follow from the entries before them.
+def replayed(entries: Sequence[Entry]) -> tuple[list[str], list[str]]:
+    """Return which recorded decisions do not follow from the book, and which cannot be made again.
 
-    What was found wrong with the evidence then is part of the recorded decision, since files change.
+    What was found wrong with the evidence then is part of the recorded decision, since files change. Those
+    that cannot be made again are of another version of the rules.
     """
-    faults = []
+    faults, others = [], []
     for index, entry in enumerate(entries):
         if entry.kind != "decision":
+            continue
+        if entry.content.get("rules") != RULES:
+            others.append(f"the decision of entry {entry.seq} was made by other rules than this Loadgate's")
             continue
         again = decide(fold(entries[:index]), Trust.of(entry.content["trust"]), entry.at)
         told = again.to_dict()
@@ -27,4 +31,4 @@ def replayed(entries: Sequence[Entry]) -> list[str]:
                 f"the decision of entry {entry.seq} ({was}) does not follow from the book: "
                 f"it would be {now} (differs in {', '.join(differing)})"
             )
-    return faults
+    return faults, others

@@ -20,6 +20,8 @@ from loadgate.judge.campaign_lines import AHEAD, Item, Part, Standing, View, lin
 from loadgate.plan.campaign import CRITERIA
 from loadgate.plan.units import format_duration, format_share
 
+RULES: Final = 1
+"""Version of the rules below: a decision can be made again only by those that made it."""
 SUSTAINED: Final = 0.99
 """Share of the clock's length that one run must have been steady for: what a resume loses is no failure."""
 GRAVE: Final = ("critical", "high")
@@ -93,6 +95,7 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for the book, for JSON, and to hold a replay against."""
         return {
+            "rules": RULES,
             "decision": self.word,
             "exit_code": int(self.exit_code),
             "at": iso(self.at),

@@ -128,7 +128,7 @@ class CampaignTests(PlanModel):
 
     name: str = Field(description="name of the set", examples=["unit"])
     junit: tuple[PlanPath, ...] = Field(
-        min_length=1, description="its JUnit files", examples=['["../../reports/unit.xml"]']
+        description="its JUnit files", examples=['["../../reports/unit.xml"]']
     )
 
     _named = field_validator("name")(check_name)
@@ -212,7 +212,7 @@ class Campaign(PlanModel):
     )
     roles: Words = Field(description="who attests and signs: roles, not persons", examples=['["qa"]'])
     clock: StabilityClock = Field(default_factory=StabilityClock, description="the stability clock")
-    phase: tuple[Phase, ...] = Field(min_length=1, description="the calendar")
+    phase: tuple[Phase, ...] = Field(description="the calendar")
     tests: tuple[CampaignTests, ...] = Field(default=(), description="sets of tests")
     bugs: Bugs | None = Field(default=None, description="where the bugs are")
     decision: DecisionPlan = Field(

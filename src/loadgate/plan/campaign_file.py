@@ -120,6 +120,11 @@ def _rules(file: str, campaign: Campaign) -> Iterator[Problem]:
     """Check what ties the values of the file together."""
     yield from _unique(file, "phase", [phase.name for phase in campaign.phase])
     yield from _unique(file, "tests", [tests.name for tests in campaign.tests])
+    if not campaign.phase:
+        yield Problem(file, "phase", "is empty, so nothing would ever run", "write [[phase]]")
+    for index, tests in enumerate(campaign.tests):
+        if not tests.junit:
+            yield Problem(file, f"tests[{index}].junit", "names no file", 'junit = ["unit.xml"]')
     for p, phase in enumerate(campaign.phase):
         yield from _unique(file, f"phase[{p}].run", [run.name for run in phase.run])
         for r, run in enumerate(phase.run):
