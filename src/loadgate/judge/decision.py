@@ -260,10 +260,11 @@ def _sign_off(view: View) -> list[Part]:
             continue
         told = f"{role} on {iso(found.at)[:16]}: {found.note}"
         where = f"entry {found.seq}"
-        if not found.agrees:
+        if found.at < view.clock.since:
+            spoke = "signed" if found.agrees else "refused"
+            parts.append(Part(Standing.MISSING, f"{role} {spoke} before the clock was started again", where))
+        elif not found.agrees:
             parts.append(Part(Standing.NOT_MET, f"refused by {told}", where))
-        elif found.at < view.clock.since:
-            parts.append(Part(Standing.MISSING, f"{role} signed before the clock was started again", where))
         else:
             parts.append(Part(Standing.MET, f"signed by {told}", where))
     return parts

@@ -1,0 +1,232 @@
+"""What a campaign reads from files: JUnit, bugs, smoke checks; and what probes saw over days."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgate.errors import StoreError
+from loadgate.judge.campaign_evidence import (
+    SMOKE,
+    changed_files,
+    digest,
+    newest_smoke,
+    read_bugs,
+    read_run,
+    read_tests,
+    run_ids,
+    same_target,
+)
+from loadgate.judge.campaign_seen import covered, downtimes, merged, observed
+from loadgate.plan.campaign import Bugs, CampaignTests
+from loadgate.store.watch import Reading
+from loadgate.watch import smoke_results
+
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+HOST = "http://127.0.0.1:3000"
+
+
+def after(seconds: float) -> datetime:
+    """Return a moment so many seconds after the start."""
+    return START + timedelta(seconds=seconds)
+
+
+# -- JUnit -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("xml", "counts"),
+    [
+        ("<testsuites/>", (0, 0, 0)),
+        ('<testsuite tests="5"/>', (0, 0, 0)),
+        ("<testsuite><testcase/><testcase><failure/></testcase></testsuite>", (2, 1, 0)),
+        (
+            "<testsuites><testsuite><testcase><error/><failure/></testcase></testsuite></testsuites>",
+            (1, 1, 0),
+        ),
+        ("<testsuite><testcase><skipped/></testcase><testcase/></testsuite>", (2, 0, 1)),
+        ('<testsuite errors="2"><testcase/></testsuite>', (1, 2, 0)),
+    ],
+)
+def test_cases_are_counted_not_believed(tmp_path: Path, xml: str, counts: tuple[int, int, int]) -> None:
+    """A suite that claims five tests and holds none has none; claimed failures count all the same."""
+    path = tmp_path / "unit.xml"
+    path.write_text(xml)
+    (facts,) = read_tests(CampaignTests(name="unit", junit=(path,)))
+    assert (facts.tests, facts.failed, facts.skipped, facts.fault) == (*counts, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "the file is missing"),
+        ("", "no JUnit file"),
+        ("<html/>", "its root is <html>"),
+        ("<testsuite>", "no JUnit file"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><testsuite><testcase/></testsuite>', "declares entities"),
+    ],
+)
+def test_a_file_that_is_no_junit_says_so(tmp_path: Path, content: str | None, told: str) -> None:
+    """It never reads as passed."""
+    path = tmp_path / "unit.xml"
+    if content is not None:
+        path.write_text(content)
+    (facts,) = read_tests(CampaignTests(name="unit", junit=(path,)))
+    assert told in facts.fault
+    assert facts.tests == 0
+
+
+# -- bugs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "critical"),
+    [
+        ("[]", ()),
+        ('{"critical": 0}', ()),
+        ('{"critical": 2}', ("critical bug 1", "critical bug 2")),
+        ('[{"severity": "Critical", "id": "B-1"}]', ("B-1",)),
+        ('[{"severity": "critical", "state": "Closed"}, {"severity": "low"}]', ()),
+        ('[{"severity": "critical", "state": "open", "title": "it burns"}]', ("it burns",)),
+    ],
+)
+def test_open_critical_bugs_are_counted(content: str, critical: tuple[str, ...]) -> None:
+    """In any case of the words; without a state an issue is open."""
+    facts = read_bugs(Bugs(file=Path("b")), content.encode(), "b", START)
+    assert (facts.critical, facts.fault) == (critical, "")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "7", '{"critical": -1}', '{"critical": true}', '[{"id": 1}]', "[7]"]
+)
+def test_bugs_that_cannot_be_read_say_so(content: str) -> None:
+    """An issue without a severity could be a critical one."""
+    assert read_bugs(Bugs(file=Path("b")), content.encode(), "b", START).fault.startswith("cannot be read")
+
+
+def test_the_list_may_lie_deeper() -> None:
+    """By keys with dots; a key that is not there is a fault."""
+    bugs = Bugs(file=Path("b"), items="data.issues", severity="level", critical=("p0",))
+    body = json.dumps({"data": {"issues": [{"level": "P0", "id": 7}]}}).encode()
+    assert read_bugs(bugs, body, "b", START).critical == ("7",)
+    assert read_bugs(bugs, b'{"data": {}}', "b", START).fault
+
+
+# -- targets, smoke checks, files --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://a", "http://a:80/", True),
+        ("HTTPS://A", "https://a:443", True),
+        ("http://a:3000", "http://a:3001", False),
+        ("http://a", "https://a", False),
+        ("http://a/v1", "http://a/v2", False),
+        ("http://a", "http://b", False),
+        ("http://a", "", False),
+    ],
+)
+def test_a_target_is_scheme_host_port_and_path(one: str, other: str, same: bool) -> None:
+    """However it is written."""
+    assert same_target(one, other) is same
+
+
+def smoke_file(root: Path, seconds: float, host: str = HOST) -> Path:
+    """Store an empty smoke check of a moment."""
+    content = smoke_results.content_of(
+        [], scenario="load", host=host, plan="", started_at=after(seconds), took=1
+    )
+    return smoke_results.store(root, content)
+
+
+def test_the_newest_smoke_check_of_the_target_counts(tmp_path: Path) -> None:
+    """Not a newer one of another target."""
+    assert SMOKE == smoke_results.FOLDER
+    assert newest_smoke(tmp_path, HOST) is None
+    smoke_file(tmp_path, 0)
+    wanted = smoke_file(tmp_path, 0)
+    smoke_file(tmp_path, 60, "http://other")
+    found = newest_smoke(tmp_path, HOST)
+    assert found is not None
+    assert found.file == f"smoke/{wanted.name}"
+
+
+def test_an_unreadable_newest_smoke_check_is_no_older_one(tmp_path: Path) -> None:
+    """It may have been bad."""
+    smoke_file(tmp_path, 0)
+    smoke_file(tmp_path, 60).write_text("{")
+    with pytest.raises(StoreError, match="is no JSON"):
+        newest_smoke(tmp_path, HOST)
+
+
+def test_changed_files_are_named(tmp_path: Path) -> None:
+    """Edited and deleted ones; not those that are as they were."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    known = {name: digest(tmp_path / name) or "" for name in ("a", "b", "c")}
+    (tmp_path / "b").write_text("other")
+    (tmp_path / "c").unlink()
+    assert changed_files(tmp_path, known) == ["b was edited", "c was deleted"]
+
+
+def test_a_verdict_of_another_run_is_refused(tmp_path: Path) -> None:
+    """A folder into which somebody copied a good verdict."""
+    folder = tmp_path / "load-1"
+    folder.mkdir()
+    (folder / "plan.json").write_text('{"scenario": {"stability": true}}')
+    (folder / "verdict.json").write_text('{"run": "load-0", "verdict": "PASS"}')
+    assert run_ids(tmp_path) == ["load-1"]
+    with pytest.raises(StoreError, match="the verdict of another run, 'load-0'"):
+        read_run(tmp_path, "load-1", START)
+
+
+# -- what probes saw ---------------------------------------------------------------------------------------
+
+
+def up(*values: tuple[float, float | None]) -> list[Reading]:
+    """Return readings of a health probe: (run time, value)."""
+    return [Reading(at, "health", "up", value, "", 0.01) for at, value in values]
+
+
+def test_a_downtime_lasts_until_the_next_good_reading() -> None:
+    """Bad at 30 and 60, good at 90: a minute."""
+    readings = up((0, 1), (30, 0), (60, 0), (90, 1), (120, 1))
+    assert downtimes(readings, START) == ((after(30), after(90)),)
+
+
+def test_a_downtime_at_the_end_lasts_to_the_last_bad_reading() -> None:
+    """What came after it nobody knows."""
+    assert downtimes(up((0, 1), (30, 0), (90, 0)), START) == ((after(30), after(90)),)
+
+
+def test_a_reading_that_failed_is_neither_up_nor_down() -> None:
+    """Its value is None; `up` itself is 0 when nobody answers."""
+    assert downtimes(up((0, 1), (30, None), (60, 1)), START) == ()
+    assert observed(up((0, None), (30, None)), START, 30) == ()
+
+
+def test_nobody_looked_in_a_gap() -> None:
+    """Of more than three intervals."""
+    readings = up((0, 1), (30, 1), (120, 1), (211, 1), (240, 1))
+    assert observed(readings, START, 30) == ((after(0), after(120)), (after(211), after(240)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=8),
+    st.integers(0, 70),
+    st.integers(0, 70),
+)
+def test_covered_time_is_counted_second_by_second(spans: list[tuple[int, int]], low: int, high: int) -> None:
+    """The oracle looks at each second by itself."""
+    begin, end = min(low, high), max(low, high)
+    moments = [(after(start), after(start + length)) for start, length in spans]
+    expected = sum(any(s <= second < s + n for s, n in spans) for second in range(begin, end))
+    assert covered(moments, after(begin), after(end)) == expected
+    joined = merged(moments)
+    assert all(one[1] < other[0] for one, other in zip(joined, joined[1:], strict=False))
