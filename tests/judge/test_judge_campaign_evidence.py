@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -229,4 +230,4 @@ def test_covered_time_is_counted_second_by_second(spans: list[tuple[int, int]], 
     expected = sum(any(s <= second < s + n for s, n in spans) for second in range(begin, end))
     assert covered(moments, after(begin), after(end)) == expected
     joined = merged(moments)
-    assert all(one[1] < other[0] for one, other in zip(joined, joined[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(joined))

@@ -134,16 +134,15 @@ def startable(due: Sequence[Due], under_way: Sequence[CampaignRun], *, load_runs
     `under_way` are the entries that go on; `load_runs` says that some load goes on at the target, whoever
     started it.
     """
-    loaded = load_runs or any(run.is_load for run in under_way)
+    going = list(under_way)
     chosen: list[Due] = []
     # In order of time: a stress run that is due with the soak comes first, and the soak waits for its end.
     for one in due:
-        if one.run.is_load:
-            if loaded or any(not other.beside and not other.is_load for other in under_way):
-                continue
-            loaded = True
-        elif loaded and not one.run.beside:
+        loaded = load_runs or any(run.is_load for run in going)
+        alone = any(not run.is_load and not run.beside for run in going)
+        if (loaded or alone) if one.run.is_load else (loaded and not one.run.beside):
             continue
+        going.append(one.run)
         chosen.append(one)
     return chosen
 

@@ -1,0 +1,253 @@
+"""`loadgate campaign`: what people say, what is started once and never twice, and one real run of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from campaign_world import World, simulated
+
+from loadgate.cli import campaign_slots
+from loadgate.cli.campaign_desk import Place
+from loadgate.store.campaign import CampaignWriter
+from loadgate.store.lock import WriterLock
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A campaign that has just been started, in simulated time."""
+    made = World(tmp_path)
+    with simulated(made, monkeypatch):
+        assert made.run("start", made.campaign)[0] == 0
+        yield made
+
+
+def book(world: World) -> CampaignWriter:
+    """Open the book for writing."""
+    return CampaignWriter(world.results / "campaign" / "weeks")
+
+
+def kinds(world: World, *wanted: str) -> list[tuple[str, str]]:
+    """Return kind and key of the entries of some kinds."""
+    return [
+        (one["kind"], one["content"].get("key", ""))
+        for one in world.json("history")
+        if one["kind"] in (wanted or ("intent", "began", "done"))
+    ]
+
+
+# -- what people say ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("attest", "nothing", "--role", "qa", "--note", "x"), "the campaign has no line 'nothing'"),
+        (("attest", "load-test", "--role", "qa", "--note", "x"), "'load-test' is measured"),
+        (("attest", "backup", "--role", "qa", "--note", "x"), "'qa' may not say this"),
+        (("attest", "backup", "--role", "boss", "--note", "x"), "'boss' is not a role of the campaign"),
+        (("attest", "backup", "--role", "operations", "--note", " "), "the note is empty"),
+        (("attest", "backup", "--role", "operations", "--note", "a\x1bb"), "the note is empty, too long, or"),
+        (("sign-off", "--role", "operations", "--note", "x"), "'operations' may not say this"),
+        (
+            ("waive", "evidence", "--owner", "qa", "--reason", "x", "--expires", "2099-01-01"),
+            "cannot be waived",
+        ),
+        (("waive", "bugs", "--owner", "boss", "--reason", "x", "--expires", "2099-01-01"), "is not a role"),
+        (("waive", "bugs", "--owner", "qa", "--reason", "x", "--expires", "soon"), "'soon' is no date"),
+        (("waive", "bugs", "--owner", "qa", "--reason", "x", "--expires", "2026-01-04"), "is over already"),
+        (("checklist", "--run", "backup"), "'backup' has no commands to run"),
+        (("run-due", "--again", "load-testing/load#1"), "was not started"),
+        (("verify", "--head", "7"), "'7' is no head of a campaign"),
+        (("status", "--campaign", "other"), "there is no campaign 'other'"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(world: World, words: tuple[str, ...], told: str) -> None:
+    """With exit code 2, and nothing is written."""
+    before = len(world.json("history"))
+    code, text = world.run(*words)
+    assert (code, told in text) == (2, True), text
+    assert len(world.json("history")) == before
+
+
+def test_there_is_no_campaign_before_its_start(tmp_path: Path) -> None:
+    """Every command says how to start one."""
+    made = World(tmp_path)
+    code, text = made.run("decide")
+    assert code == 2
+    assert "loadgate campaign start" in text
+
+
+def test_a_changed_file_changes_nothing_until_a_restart(world: World) -> None:
+    """A laxer clock in the file is named, and the campaign goes on by what the file said."""
+    world.campaign.write_text(world.campaign.read_text().replace('length = "7d"', 'length = "1d"', 1))
+    status = world.json("status")
+    assert status["clock"]["needed"] == 7 * 86_400
+    assert any("was changed since the clock was started" in note for note in status["notes"])
+    world.later(hours=1)
+    assert world.run("restart", "--role", "qa", "--hotfix", "a shorter clock")[0] == 0
+    assert world.json("status")["clock"]["needed"] == 86_400
+
+
+def test_a_faulty_file_starts_nothing(world: World) -> None:
+    """Every fault at once, and no folder."""
+    bad = world.write("bad.toml", world.campaign.read_text().replace('"weeks"', '"other"').replace("7d", "7"))
+    code, text = world.run("start", bad)
+    assert code == 2
+    assert "clock.length: '7' has no unit" in text
+    assert not (world.results / "campaign" / "other").exists()
+
+
+def test_commands_of_a_line_are_kept_with_output_and_status(world: World) -> None:
+    """Both commands of a step; the first that fails ends it."""
+    text = world.campaign.read_text()
+    py = json.dumps(sys.executable)
+    commands = f'[[{py}, "-c", "print(42)"], [{py}, "-c", "exit(3)"]]'
+    world.campaign.write_text(f'{text}\n[[step]]\nid = "qa"\ntext = "QA"\ncommands = {commands}\n')
+    world.run("restart", "--role", "qa", "--hotfix", "a step more")
+    code, told = world.run("checklist", "--run", "qa")
+    assert code == 20
+    assert "exit status 3" in told
+    found = [one["content"] for one in world.json("history") if one["kind"] == "command"]
+    assert [(one["status"], one["output"]) for one in found] == [(0, "42\n"), (3, "")]
+
+
+# -- once and never twice ----------------------------------------------------------------------------------
+
+
+def test_what_is_due_is_started_once(world: World) -> None:
+    """Three calls in a row start the watch and the smoke check of the first day once."""
+    for _ in range(3):
+        world.run("run-due")
+    assert kinds(world, "intent") == [("intent", "load-testing/smoke#1"), ("intent", "load-testing/watch#1")]
+
+
+def test_the_outcome_is_written_down_by_a_later_call(world: World) -> None:
+    """With the run or the smoke check that was left behind."""
+    world.run("run-due")
+    world.later(hours=24)
+    world.run("run-due")
+    done = {one["content"]["key"]: one["content"] for one in world.json("history") if one["kind"] == "done"}
+    assert done["load-testing/smoke#1"]["run"] == "smoke/load-20260105-080000.json"
+    assert done["load-testing/watch#1"]["text"] == "run load-20260105-080000: planned"
+
+
+def intent(world: World, key: str = "load-testing/smoke#1", attempt: int = 1) -> None:
+    """Write an intent, and die before anything was started."""
+    with book(world) as writer:
+        writer.append("intent", {"key": key, "attempt": attempt, "command": []}, world.stamp())
+
+
+def test_after_a_crash_it_looks_at_what_was_left(world: World) -> None:
+    """The smoke check was made, and the process died before it could say so: not made again."""
+    intent(world)
+    world.smoke(world.now)
+    world.later(minutes=1)
+    world.run("run-due")
+    assert ("done", "load-testing/smoke#1") in kinds(world)
+    assert kinds(world, "intent").count(("intent", "load-testing/smoke#1")) == 1
+
+
+def test_after_a_crash_what_never_began_is_started(world: World) -> None:
+    """Neither a process nor anything it left: a second attempt, of three at most."""
+    intent(world)
+    world.later(minutes=1)
+    world.run("run-due")
+    assert kinds(world, "intent").count(("intent", "load-testing/smoke#1")) == 2
+    for attempt in (3, 4):
+        world.pending.clear()
+        intent(world, attempt=attempt)
+        world.later(minutes=1)
+        world.run("run-due")
+    assert kinds(world, "intent").count(("intent", "load-testing/smoke#1")) == 4
+    outcomes = [one["content"]["outcome"] for one in world.json("history") if one["kind"] == "done"]
+    assert outcomes[-1] == "nothing"
+
+
+def test_what_left_nothing_is_not_started_again_by_itself(world: World) -> None:
+    """It began and ended without a trace (the target could not be reached): only --again repeats it."""
+    world.run("run-due")
+    world.pending.pop("load-testing/smoke#1")
+    world.later(minutes=1)
+    world.run("run-due")
+    assert kinds(world, "intent").count(("intent", "load-testing/smoke#1")) == 1
+    code, text = world.run("run-due", "--again", "load-testing/smoke#1")
+    assert code == 0, text
+    assert kinds(world, "intent").count(("intent", "load-testing/smoke#1")) == 2
+
+
+def test_two_of_them_never_work_at_once(world: World) -> None:
+    """The second one says so and does nothing, which is no fault for cron."""
+    lock = WriterLock(world.results / "campaign" / "weeks" / "due")
+    try:
+        assert world.run("run-due") == (0, "another run-due or follow is at work: nothing was done\n")
+        assert world.run("follow")[0] == 2
+    finally:
+        lock.release()
+    assert kinds(world) == []
+
+
+def test_a_process_is_found_by_its_mark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The crash came between the start and its note: the process lives, and is not started a second time."""
+    monkeypatch.undo()
+    place = Place(world.results, world.results / "campaign" / "weeks")
+    slot = campaign_slots.Slot("load-testing/smoke#1", 1, world.now)
+    assert campaign_slots._living(place, slot) is None
+    environment = os.environ | {campaign_slots.MARK: campaign_slots.mark(place, slot.key)}
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
+    try:
+        found = campaign_slots._living(place, slot)
+        assert found is not None
+        assert found.pid == child.pid
+        slot.pid, slot.created = child.pid, psutil.Process(child.pid).create_time()
+        assert campaign_slots._living(place, slot) is not None
+    finally:
+        child.communicate(b"\n")
+    assert campaign_slots._living(place, slot) is None
+
+
+# -- for real ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.system
+def test_a_real_run_of_a_campaign(loadgate, told, service) -> None:
+    """A load is started by `run-due --wait`, once, and what it came to is in the book that a decision reads."""
+    scenario = loadgate.scenario(service.url, name="soak", rate=50, hold="2s")
+    probe = '\n[[probes]]\nname = "health"\nhttp = "/health"\nevery = "1s"\n'
+    scenario.write_text(scenario.read_text().replace("[traffic]", "stability = true\n[traffic]", 1) + probe)
+    campaign = loadgate.write(
+        "real.toml",
+        f"""
+        name  = "real"
+        host  = "{service.url}"
+        roles = ["qa"]
+        [decision]
+        sign_off = ["qa"]
+        [bugs]
+        command = ["{sys.executable}", "-c", "print([])"]
+        [[tests]]
+        name  = "unit"
+        junit = ["unit.xml"]
+        [[phase]]
+        name   = "one"
+        length = "1h"
+        [[phase.run]]
+        name     = "load"
+        scenario = "soak.toml"
+        """,
+    )
+    told("campaign", "start", campaign).expect(0, out="one/load", err=r"head 1:[0-9a-f]{64}")
+    told("campaign", "run-due", "--wait").expect(0, out=r"one/load: started(.|\n)*one/load: run soak-")
+    told("campaign", "run-due").expect(0, err="nothing is due")
+    decided = told("campaign", "decide", "--json").expect(30).json
+    standings = {item["key"]: item["standing"] for item in decided["items"]}
+    assert (standings["bugs"], standings["tests"]) == ("met", "missing")
+    (run,) = told("campaign", "status", "--json").expect(0).json["runs"]
+    assert run["verdict"] is not None
+    told("campaign", "verify").expect(0)
