@@ -41,6 +41,7 @@ bench: install ## Measure against the budgets (wants nginx, and an idle machine)
 	$(BIN)/python benchmarks/lateness.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/campaign.py
 	$(BIN)/python benchmarks/intervals.py
 	$(BIN)/python benchmarks/regression.py
 	$(BIN)/python benchmarks/scaling.py

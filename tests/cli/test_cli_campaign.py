@@ -217,7 +217,7 @@ def test_a_process_is_found_by_its_mark(world: World, monkeypatch: pytest.Monkey
 
 @pytest.mark.system
 def test_a_real_run_of_a_campaign(loadgate, told, service) -> None:
-    """A load is started by `run-due --wait`, once, and what it came to is in the book that a decision reads."""
+    """A load is started by `run-due --wait`, once, and what it came to is in the book."""
     scenario = loadgate.scenario(service.url, name="soak", rate=50, hold="2s")
     probe = '\n[[probes]]\nname = "health"\nhttp = "/health"\nevery = "1s"\n'
     scenario.write_text(scenario.read_text().replace("[traffic]", "stability = true\n[traffic]", 1) + probe)

@@ -26,6 +26,8 @@ PLAN: dict[str, Any] = {
     "phase": [{"name": "all", "length": 14 * 86_400.0}],
 }
 
+SCENARIOS = dict.fromkeys(("soak", "load", "gate", "stress"), "p")
+
 
 def at(days: float = 0.0, hours: float = 0.0) -> datetime:
     """Return a moment of the campaign."""
@@ -39,7 +41,7 @@ class Book:
         plan = Campaign.model_validate({**PLAN, **changes})
         self.entries: list[Entry] = []
         self.plan = plan.model_dump(mode="json")
-        self.add("start", START, plan=self.plan, sha256="", file="made.toml")
+        self.add("start", START, plan=self.plan, sha256="", file="made.toml", scenarios=SCENARIOS)
 
     def add(self, kind: str, moment: datetime, **content: Any) -> Book:
         """Add an entry."""
@@ -59,7 +61,14 @@ class Book:
     def restart(self, moment: datetime) -> Book:
         """Start the clock again."""
         return self.add(
-            "restart", moment, hotfix="fix", role="ops", plan=self.plan, sha256="", file="made.toml"
+            "restart",
+            moment,
+            hotfix="fix",
+            role="ops",
+            plan=self.plan,
+            sha256="",
+            file="made.toml",
+            scenarios=SCENARIOS,
         )
 
     def tests(self, moment: datetime, **changes: Any) -> Book:
@@ -123,6 +132,7 @@ def run_facts(name: str, days: float, length: float, **changes: Any) -> RunFacts
         "ended_at": ended,
         "ended": "planned",
         "verdict": "PASS",
+        "plan": "p",
         "steady_seconds": length * 86_400,
         "rows": (RowFacts("error_rate", "PASS", "0%", "< 0.1%"),),
         "observed": ((began, ended),),

@@ -74,6 +74,7 @@ def spoiled(book: Book, what: str) -> Book:
         ),
         "not judged": lambda: book.run("load", 7.01, 0.01, verdict=None),
         "died": lambda: book.run("load", 7.01, 0.01, verdict=None, ended="died"),
+        "newest soak of another plan": lambda: book.run("soak", 7.01, 0.01, plan="q", verdict="FAIL"),
         "deployment": lambda: book.run("load", 7.01, 0.01, deployments=((at(7.012), "v2"),)),
     }[what]()
 
@@ -97,6 +98,7 @@ def spoiled(book: Book, what: str) -> Book:
         ("down for 61 s", 20, "the target was down for 1m1s"),
         ("not judged", 30, "nobody judged it"),
         ("died", 30, "nobody judged it"),
+        ("newest soak of another plan", 20, "ended FAIL"),
         ("deployment", 30, "no run of soak since the clock was started"),
     ],
 )
@@ -123,6 +125,13 @@ def test_what_stops_nothing(what: str) -> None:
         ),
     }[what]()
     assert book.decide(GO_AT).word == "GO"
+
+
+def test_a_soak_of_another_plan_shows_nothing_good() -> None:
+    """A week at one request a second under the soak's name: neither performance nor a sustained load."""
+    book = Book().run("soak", 0.0, 7.0, plan="q").tests(at(7, 1)).bugs(at(7, 1)).sign(at(7, 2))
+    decision = book.decide(GO_AT)
+    assert [standing(decision, key)[0] for key in ("performance", "sustained")] == ["missing", "missing"]
 
 
 @pytest.mark.parametrize("kind", ["book", "evidence", "time"])

@@ -50,10 +50,21 @@ def entries() -> list[Entry]:
     )
     plan = Campaign.model_validate(PLAN).model_dump(mode="json")
     contents = [
-        (0.0, "start", {"plan": plan, "sha256": "", "file": "made.toml"}),
+        (0.0, "start", {"plan": plan, "sha256": "", "file": "made.toml", "scenarios": {"soak": "p"}}),
         (1.1, "run", run.content()),
         (1.2, "sign-off", {"role": "qa", "note": NASTY, "agrees": False}),
-        (2.0, "restart", {"hotfix": NASTY, "role": "qa", "plan": plan, "sha256": "", "file": "made.toml"}),
+        (
+            2.0,
+            "restart",
+            {
+                "hotfix": NASTY,
+                "role": "qa",
+                "plan": plan,
+                "sha256": "",
+                "file": "made.toml",
+                "scenarios": {"soak": "p"},
+            },
+        ),
         (2.1, "attest", {"line": "a-line", "role": "qa", "note": NASTY, "holds": True}),
     ]
     return [

@@ -26,6 +26,7 @@ from loadgate.cli.campaign_people import attest, restart, sign_off, waive
 from loadgate.cli.options import json_option, results_option
 from loadgate.errors import StoreError, UsageError
 from loadgate.exit_codes import ExitCode
+from loadgate.judge.campaign import fold
 from loadgate.judge.campaign_replay import replayed
 from loadgate.judge.decision import decide as decide_from
 from loadgate.report import campaign as report
@@ -60,6 +61,7 @@ def start(file: Path, results: str | None) -> int:
     """
     # Only here and at a restart are plans read, which takes longer than all of `status`.
     from loadgate.plan.campaign_file import load_campaign
+    from loadgate.plan.campaign_plans import likenesses
 
     draft = load_campaign(file)
     plan = draft.campaign
@@ -79,6 +81,7 @@ def start(file: Path, results: str | None) -> int:
         "plan": plan.model_dump(mode="json"),
         "sha256": draft.sha256,
         "file": str(file.absolute()),
+        "scenarios": likenesses(plan),
         **user(),
     }
     with CampaignWriter(folder, new=True) as writer:
@@ -126,7 +129,7 @@ def decide(name: str | None, results: str | None, as_json: bool) -> int:
     else:
         with writing(place) as writer:
             stamp = Stamp.now()
-            writer.extend(bugs_by_command(look(place, stamp).state.plan, stamp), stamp)
+            writer.extend(bugs_by_command(fold(read_entries(place.folder)).plan, stamp), stamp)
             seen = take_up(place, writer, stamp, grave_only=False)
             # By the book alone, which now holds all that was found: so it can be made again from it.
             decision = decide_from(seen.written, seen.trust, stamp.at)

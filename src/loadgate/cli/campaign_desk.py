@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,7 +84,8 @@ def look(place: Place, stamp: Stamp | None = None) -> Look:
     if note:
         found.notes.append(note)
     trust = trust_in(place.folder, written, found, stamp)
-    return Look(place, entries, written, found, with_new(entries, found.new, stamp), trust, stamp)
+    state = with_new(entries, found.new, stamp) if found.new else written
+    return Look(place, entries, written, found, state, trust, stamp)
 
 
 def plan_note(state: CampaignState) -> str:
@@ -104,15 +105,17 @@ def writing(place: Place) -> Iterator[CampaignWriter]:
 
 
 def take_up(place: Place, writer: CampaignWriter, stamp: Stamp, *, grave_only: bool) -> Look:
-    """Write evidence that is not in the book yet into it, and look again.
+    """Write evidence that is not in the book yet into it; return what was looked at, with it in the book.
 
     With `grave_only` only ended runs, smoke checks and what stops the clock: a loop would else fill the book
     with what it is about to know better.
     """
     seen = look(place, stamp)
-    new = seen.found.grave if grave_only else seen.found.new
-    writer.extend(new, stamp)
-    return look(place, stamp) if new else seen
+    made = writer.extend(seen.found.grave if grave_only else seen.found.new, stamp)
+    if not made:
+        return seen
+    entries = [*seen.entries, *made]
+    return replace(seen, entries=entries, written=fold(entries))
 
 
 def bugs_by_command(plan: Campaign, stamp: Stamp) -> list[Content]:

@@ -134,6 +134,8 @@ class CampaignState:
     plan_sha256: str
     plan_file: str
     started_at: datetime
+    scenarios: dict[str, str]
+    """What the plan of each scenario of the calendar asks for, by its name; see `plan.campaign_plans`."""
     restarts: list[Restart] = field(default_factory=list)
     runs: dict[str, RunFacts] = field(default_factory=dict)
     failed_runs: dict[str, datetime] = field(default_factory=dict)
@@ -157,6 +159,13 @@ class CampaignState:
     def counting(self) -> list[RunFacts]:
         """List the runs that count for stability, in order of their start."""
         return sorted((run for run in self.runs.values() if run.stability), key=lambda run: run.started_at)
+
+    def is_evidence(self, run: RunFacts) -> bool:
+        """Tell whether a run was made by the plan that the campaign means.
+
+        Another one can stop the clock, and shows nothing good.
+        """
+        return bool(run.plan) and self.scenarios.get(run.scenario) == run.plan
 
     def has_started(self, key: str) -> bool:
         """Tell whether an entry of the calendar was started; one that provably never was has not."""
@@ -203,7 +212,9 @@ def _begin(entry: Entry) -> CampaignState:
     if entry.kind != "start":
         raise StoreError(f"the campaign's book begins with '{entry.kind}', not with its start")
     content = entry.content
-    return CampaignState(plan_of(content), content["sha256"], content["file"], entry.at)
+    return CampaignState(
+        plan_of(content), content["sha256"], content["file"], entry.at, dict(content["scenarios"])
+    )
 
 
 def _look_at_clock(state: CampaignState, entry: Entry) -> None:
@@ -262,7 +273,7 @@ def _apply(state: CampaignState, entry: Entry) -> None:
             case "restart":
                 state.restarts.append(Restart(content["hotfix"], content["role"], at, entry.seq))
                 state.plan, state.plan_sha256 = plan_of(content), content["sha256"]
-                state.plan_file = content["file"]
+                state.plan_file, state.scenarios = content["file"], dict(content["scenarios"])
             case "intent" | "began" | "done":
                 _slot(state, entry)
             case "decision":

@@ -30,6 +30,7 @@ from loadgate.judge.campaign_facts import (
 )
 from loadgate.judge.campaign_seen import downtimes, observed
 from loadgate.plan.campaign import Bugs, CampaignTests
+from loadgate.plan.campaign_plans import likeness
 from loadgate.store.annotations import annotations_of
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder, is_being_written
@@ -136,6 +137,7 @@ def _of_verdict(
         ended_at=began + timedelta(seconds=float(content["ended_at"] or 0.0)),
         ended=str(content["ended"]),
         verdict=content["verdict"] if content.get("verdict") in WORST_FIRST else "INVALID",
+        plan=likeness(plan),
         steady_seconds=float(content["steady_seconds"]),
         reasons=tuple(content["reasons"][:_REASONS]),
         rows=tuple(
@@ -184,6 +186,7 @@ def _of_database(
         ended_at=began + timedelta(seconds=float(length)) if length is not None else last,
         ended=ended,
         verdict=None,
+        plan=likeness(plan),
         deployments=_deployments(folder, began),
         sha256=sha256,
         **seen,

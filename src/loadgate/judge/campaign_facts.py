@@ -72,7 +72,8 @@ class AlertFacts:
 class RunFacts:
     """One run: what was judged of it, and what was seen of the target meanwhile.
 
-    `verdict` is the worst that was ever said of it, None while it goes on and for a watch. `observed` are the
+    `verdict` is the worst that was ever said of it, None while it goes on and for a watch. `plan` tells plans
+    apart that ask for other loads or objectives (`plan.campaign_plans`). `observed` are the
     times in which a probe had readings, `down` those in which the health probe found the target down.
     """
 
@@ -86,6 +87,7 @@ class RunFacts:
     ended_at: datetime
     ended: str | None
     verdict: str | None
+    plan: str = ""
     steady_seconds: float = 0.0
     reasons: tuple[str, ...] = ()
     rows: tuple[RowFacts, ...] = ()
@@ -121,6 +123,7 @@ class RunFacts:
                         "monitored",
                         "ended",
                         "verdict",
+                        "plan",
                     )
                 },
                 started_at=moment(content["started_at"]),
@@ -150,6 +153,7 @@ class RunFacts:
             "ended_at": iso(self.ended_at),
             "ended": self.ended,
             "verdict": self.verdict,
+            "plan": self.plan,
             "steady_seconds": self.steady_seconds,
             "reasons": list(self.reasons),
             "rows": [

@@ -94,9 +94,20 @@ def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None
             found.new.append(entry)
             if facts.is_over or _is_grave(state, known, facts):
                 found.grave.append(entry)
+    others = [one["run"] for kind, one in found.new if kind == "run" and _is_other(state, RunFacts.of(one))]
+    others += [run.run for run in state.runs.values() if _is_other(state, run)]
+    strangers += [
+        f"run {run_id} was made by another plan than the campaign's scenario: it shows nothing good"
+        for run_id in dict.fromkeys(others)
+    ]
     found.notes += strangers[-MOST_NOTES:]
     if len(strangers) > MOST_NOTES:
-        found.notes.append(f"and {len(strangers) - MOST_NOTES} more runs of other targets")
+        found.notes.append(f"and {len(strangers) - MOST_NOTES} more runs of other targets or plans")
+
+
+def _is_other(state: CampaignState, run: RunFacts) -> bool:
+    """Tell whether a load bears the name of a scenario of the calendar, and is not made by its plan."""
+    return run.mode == "load" and run.scenario in state.scenarios and not state.is_evidence(run)
 
 
 def _noted_later(root: Path, known: RunFacts, found: Found) -> None:

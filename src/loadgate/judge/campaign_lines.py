@@ -97,6 +97,7 @@ class View:
             run
             for run in self.state.runs.values()
             if run.mode == "load"
+            and self.state.is_evidence(run)
             and run.verdict is not None
             and run.ended is not None
             and self.since <= run.started_at <= self.now

@@ -295,7 +295,11 @@ def _sustained(view: View) -> list[Part]:
     runs = [
         run
         for run in view.state.runs.values()
-        if run.scenario == wanted and run.mode == "load" and run.stability and run.started_at >= clock.since
+        if run.scenario == wanted
+        and run.mode == "load"
+        and run.stability
+        and run.started_at >= clock.since
+        and view.state.is_evidence(run)
     ]
     if not runs:
         return [Part(Standing.MISSING, f"no run of {wanted} since the clock was started")]

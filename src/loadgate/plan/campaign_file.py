@@ -204,6 +204,13 @@ def _against_scenarios(draft: CampaignDraft) -> Iterator[Problem]:
                 yield Problem(
                     draft.file, key, f"no phase runs a scenario '{name}'", suggest(name, names, "scenarios")
                 )
+    for kind in _LISTS:
+        lines: tuple[Line, ...] = getattr(campaign, kind)
+        for index, line in enumerate(lines):
+            if line.scenario and line.scenario not in names:
+                hint = suggest(line.scenario, names, "scenarios")
+                key = f"{kind}[{index}].scenario"
+                yield Problem(draft.file, key, f"no phase runs a scenario '{line.scenario}'", hint)
     if campaign.clock.sustained in names and campaign.clock.sustained not in counting:
         message = f"scenario '{campaign.clock.sustained}' does not count for stability"
         yield Problem(draft.file, "clock.sustained", message, "write stability = true into it")
