@@ -1,4 +1,4 @@
-"""Tell the plans of a campaign's runs apart: a soak of one request a second is not the soak that was meant."""
+"""Tell the plans of a campaign's runs apart: a soak of one request a second is not the one meant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loadgate.plan.campaign import Campaign
 
 
 def likeness(plan: Mapping[str, Any]) -> str:
-    """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, and which of them decide.
+    """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, which of them decide.
 
     Workers, probes, headers and receivers may differ; the target is compared by itself.
     """
