@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from campaign_world import World, simulated
+from campaign_world import START, World, simulated
 
-from loadgate.cli import campaign_slots
+from loadgate.cli import campaign_due, campaign_slots
 from loadgate.cli.campaign_desk import Place
 from loadgate.store.campaign import CampaignWriter
 from loadgate.store.lock import WriterLock
@@ -28,9 +28,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield made
 
 
-def book(world: World) -> CampaignWriter:
+def book(world: World, *, new: bool = False) -> CampaignWriter:
     """Open the book for writing."""
-    return CampaignWriter(world.results / "campaign" / "weeks")
+    return CampaignWriter(world.results / "campaign" / "weeks", new=new)
 
 
 def kinds(world: World, *wanted: str) -> list[tuple[str, str]]:
@@ -210,6 +210,37 @@ def test_a_process_is_found_by_its_mark(world: World, monkeypatch: pytest.Monkey
     finally:
         child.communicate(b"\n")
     assert campaign_slots._living(place, slot) is None
+
+
+def test_a_start_that_died_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The book was made, and nothing was written into it."""
+    made = World(tmp_path)
+    with simulated(made, monkeypatch):
+        book(made, new=True).close()
+        assert made.run("start", made.campaign)[0] == 0
+        assert made.run("start", made.campaign)[0] == 2
+
+
+def test_follow_leads_through_the_calendar(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a day between two looks: it starts everything once, and ends when the calendar is over."""
+
+    class Clock:
+        passed = 0.0
+
+        def monotonic(self) -> float:
+            return self.passed
+
+        def sleep(self, _: float) -> None:
+            self.passed += 60
+            world.later(hours=12)
+
+    monkeypatch.setattr(campaign_due, "time", Clock())
+    code, text = world.run("follow")
+    assert code == 0
+    assert text.endswith("the calendar is over and nothing is under way: loadgate campaign decide\n")
+    keys = [key for _, key in kinds(world, "intent")]
+    assert len(keys) == len(set(keys)) == 17
+    assert (world.now - START).days == 14
 
 
 # -- for real ----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from loadgate.plan.campaign import (
 )
 from loadgate.plan.campaign_file import load_campaign, read_campaign
 from loadgate.plan.fields import PlanModel
+from loadgate.plan.plan import load_plan
 from loadgate.plan.problems import PlanError
 from loadgate.plan.strict import keys_of
 from loadgate.plan.validate import validate_file
@@ -109,6 +110,15 @@ def test_it_has_the_checklists_lines() -> None:
         "User acceptance approved",
     ]
     assert all(line.is_measured or line.attest for line in plan.lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("load", True), ("soak", True), ("smoke", False), ("gate", False), ("stress", False), ("spike", False)],
+)
+def test_which_shipped_scenarios_count_for_stability(scenarios: Path, name: str, counts: bool) -> None:
+    """Those that are meant to hold; a stress run is meant to break things."""
+    assert load_plan(scenarios / f"{name}.toml").scenario.stability is counts
 
 
 def test_the_matrix_is_the_checklists() -> None:

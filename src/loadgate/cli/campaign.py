@@ -31,7 +31,6 @@ from loadgate.judge.campaign_replay import replayed
 from loadgate.judge.decision import decide as decide_from
 from loadgate.report import campaign as report
 from loadgate.store.campaign import (
-    DATABASE,
     CampaignWriter,
     Head,
     Stamp,
@@ -70,13 +69,6 @@ def start(file: Path, results: str | None) -> int:
         click.echo(problem.line(), err=True)
     root = results_root(results, file)
     folder = campaign_folder(root, plan.name)
-    if (folder / DATABASE).exists():
-        began = read_entries(folder)
-        when = f" on {began[0].at:%Y-%m-%d %H:%M} UTC" if began else ""
-        raise UsageError(
-            f"campaign '{plan.name}' was started already{when}",
-            hint="after a HOLD: loadgate campaign restart; another campaign needs another name",
-        )
     content = {
         "plan": plan.model_dump(mode="json"),
         "sha256": draft.sha256,
@@ -85,6 +77,13 @@ def start(file: Path, results: str | None) -> int:
         **user(),
     }
     with CampaignWriter(folder, new=True) as writer:
+        # Looked at while nobody else can write: of two starts at once only one is one.
+        began = read_entries(folder)
+        if began:
+            raise UsageError(
+                f"campaign '{plan.name}' was started already on {began[0].at:%Y-%m-%d %H:%M} UTC",
+                hint="after a HOLD: loadgate campaign restart; another campaign needs another name",
+            )
         writer.append("start", content, Stamp.now())
     place = Place(root, folder)
     for line in report.status_lines(look(place).decision(), look(place).state, look(place).found):

@@ -22,7 +22,15 @@ from loadgate.cli.durations import DURATION
 from loadgate.cli.options import results_option
 from loadgate.errors import StoreError, UsageError
 from loadgate.exit_codes import ExitCode
-from loadgate.judge.campaign_calendar import Agenda, Due, agenda_at, open_slots, run_of_key, startable
+from loadgate.judge.campaign_calendar import (
+    Agenda,
+    Due,
+    agenda_at,
+    open_slots,
+    position_at,
+    run_of_key,
+    startable,
+)
 from loadgate.judge.campaign_clock import clock_at
 from loadgate.report.campaign import due_line
 from loadgate.store.campaign import Stamp
@@ -167,7 +175,8 @@ def _again(seen: Look, agenda: Agenda, key: str) -> Due:
 
 
 def _is_over(place: Place) -> bool:
-    """Tell whether nothing is left to start, and nothing goes on."""
+    """Tell whether the last phase has ended, nothing is left to start, and nothing goes on."""
     seen = look(place)
     agenda = _agenda(seen)
-    return not (agenda.due or agenda.next or open_slots(seen.written))
+    position = position_at(seen.written.plan, seen.written.started_at, seen.now)
+    return position.is_over and not (agenda.due or agenda.next or open_slots(seen.written))
