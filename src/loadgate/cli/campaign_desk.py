@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
-from loadgate.errors import UsageError
+from loadgate.errors import StoreError, UsageError
 from loadgate.judge.campaign import CampaignState, fold
 from loadgate.judge.campaign_evidence import read_bugs
 from loadgate.judge.campaign_facts import BugFacts
@@ -20,10 +22,22 @@ from loadgate.judge.campaign_gather import Content, Found, gather, trust_in, wit
 from loadgate.judge.decision import Decision, Trust, decide
 from loadgate.plan.campaign import Campaign
 from loadgate.plan.reading import read_text
-from loadgate.store.campaign import CampaignWriter, Entry, Head, Stamp, find_campaign, head_of, read_entries
+from loadgate.store.campaign import (
+    CampaignWriter,
+    Entry,
+    Head,
+    Stamp,
+    find_campaign,
+    head_of,
+    read_entries,
+)
 from loadgate.store.folder import results_root
 from loadgate.watch.command import Program
 from loadgate.watch.parse import NoReading
+
+PATIENCE: Final = 15.0
+"""Seconds for which a command waits until another one has written into the book."""
+_PAUSE: Final = 0.1
 
 campaign_option = click.option(
     "--campaign", "name", metavar="NAME", help="Which campaign [default: the only one in the results]."
@@ -99,8 +113,20 @@ def plan_note(state: CampaignState) -> str:
 
 @contextmanager
 def writing(place: Place) -> Iterator[CampaignWriter]:
-    """Hold the book for writing; StoreError when it was changed, or somebody else holds it."""
-    with CampaignWriter(place.folder) as writer:
+    """Hold the book for writing; StoreError when it was changed, or somebody else holds it for long.
+
+    `follow` and people write into the same book, each for a moment, so one waits for the other.
+    """
+    gives_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            writer = CampaignWriter(place.folder)
+            break
+        except StoreError as error:
+            if time.monotonic() >= gives_up or "is writing it" not in error.message:
+                raise
+            time.sleep(_PAUSE)
+    with writer:
         yield writer
 
 

@@ -211,10 +211,11 @@ def plan_of(content: Mapping[str, Any]) -> Campaign:
 def _begin(entry: Entry) -> CampaignState:
     if entry.kind != "start":
         raise StoreError(f"the campaign's book begins with '{entry.kind}', not with its start")
-    content = entry.content
-    return CampaignState(
-        plan_of(content), content["sha256"], content["file"], entry.at, dict(content["scenarios"])
-    )
+    content, plan = entry.content, plan_of(entry.content)
+    try:
+        return CampaignState(plan, content["sha256"], content["file"], entry.at, dict(content["scenarios"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"the start of the campaign's book cannot be read: {error}") from error
 
 
 def _look_at_clock(state: CampaignState, entry: Entry) -> None:

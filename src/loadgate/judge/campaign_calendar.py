@@ -108,11 +108,13 @@ def _occurrences(state: CampaignState, clock: ClockState) -> Iterator[Sequence[D
             first = begin + timedelta(seconds=run.at)
             stem = f"{phase.name}/{run.name}"
             if run.each_cycle:
-                # A cycle that begins late still has its soak, also after the calendar's end.
-                yield [
+                # A cycle that begins late still has its soak, also after the calendar's end; one that ended
+                # before its time never had one.
+                cycles = [
                     Due(f"{stem}@{number}", run, max(first, since), _ended(clock, number))
                     for number, since in enumerate(clock.cycles, 1)
                 ]
+                yield [one for one in cycles if one.until is None or one.at < one.until]
             elif run.every is None:
                 yield [Due(stem, run, first, end)]
             else:
