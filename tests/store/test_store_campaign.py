@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgate.errors import StoreError, UsageError
@@ -171,6 +171,7 @@ def test_entries_of_one_moment_are_written_all_or_none(book: Path) -> None:
     assert verify_chain(book) == []
 
 
+@settings(max_examples=15)
 @given(
     st.lists(
         st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False)), max_size=5
