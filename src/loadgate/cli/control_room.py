@@ -24,6 +24,7 @@ import click
 
 from loadgate.cli.capacity_check import check_capacity
 from loadgate.cli.looking import Looking
+from loadgate.cli.outlets import Listening, Outlets
 from loadgate.cli.preflight import check_locustfile
 from loadgate.cli.runs import show_verdict
 from loadgate.cli.watching import STOPS_WITHIN, Watching
@@ -70,6 +71,8 @@ class Request:
     as_json: bool = False
     arm: bool = False
     """Let alerts end the load and change the target, where their rules say so."""
+    listening: Listening = field(default_factory=Listening)
+    """Where to tell others of the run while it goes on."""
     plain: bool = False
     """Show the run as plain lines, on a terminal as well."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -142,6 +145,7 @@ class ControlRoom:
         self._load_ended = Event()
         self._is_ending = False
         self._view_now: View | None = None
+        self._outlets: Outlets
 
     def run(self) -> int:
         """Run and judge; return the exit code. LoadgateError for everything before the load."""
@@ -149,8 +153,11 @@ class ControlRoom:
 
     def judged(self) -> Judged:
         """Run, judge, print and store the verdict; return it all. LoadgateError as `run` has it."""
-        with Interrupts().caught() as interrupts:
-            plan = self.plan
+        with (
+            Interrupts().caught() as interrupts,
+            closing(Outlets(self.plan, self.request.listening, self._say)) as outlets,
+        ):
+            plan, self._outlets = self.plan, outlets
             check_locustfile(plan)
             reach(plan.scenario.host, plan.scenario.http, os.environ)
             root = results_root(self.request.results, self.request.scenario)
@@ -159,6 +166,7 @@ class ControlRoom:
             interrupts.count_only()
             folder = create_run(root, plan.scenario.name, datetime.now(UTC))
             folder.plan.write_bytes(plan.to_json())
+            outlets.begin(folder)
             self._load(plan, folder, interrupts)
             self._tell_fault(folder)
             return self._judge(plan, folder)
@@ -252,10 +260,11 @@ class ControlRoom:
     ) -> None:
         over_since: float | None = None
         looking, anchor = Looking(plan, folder), planned_end - plan.timeline.end
-        with closing(Follower(folder, plan)) as follower, self._view(plan, folder) as view:
+        outlets = self._outlets
+        with closing(Follower(folder, plan, outlets.series)) as follower, self._view(plan, folder) as view:
             while not generator.ended():
                 self._pass_on(interrupts, generator, view)
-                view.show(follower.refresh(watching.latest()))
+                self._show(view, follower, watching)
                 watching.look()
                 if self._ends_early(generator, looking, interrupts, time.monotonic() - anchor):
                     planned_end = time.monotonic()
@@ -274,7 +283,14 @@ class ControlRoom:
                 self._pause(generator, interrupts)
             self._load_ended.set()
             # What the master committed last came after the last look.
-            view.show(follower.refresh(watching.latest()))
+            self._show(view, follower, watching)
+
+    def _show(self, view: View, follower: Follower, watching: Watching) -> None:
+        """Show how the run stands by now, here and to whoever asks."""
+        readings = watching.latest()
+        snapshot = follower.refresh(readings, standing=watching.standing)
+        view.show(snapshot)
+        self._outlets.put(snapshot, follower, readings)
 
     def _ends_early(self, generator: Generator, looking: Looking, interrupts: Interrupts, now: float) -> bool:
         """End a run that an alert or somebody ends, or whose verdict is certain; tell whether just now."""

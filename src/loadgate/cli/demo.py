@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from loadgate.cli.control_room import ControlRoom, Request
 from loadgate.cli.options import json_option, results_option, set_option, strict_option
+from loadgate.cli.outlets import listening, listening_options
 from loadgate.cli.templates import templates
 from loadgate.errors import UsageError
 
 
 @click.command()
 @click.option("--scenario", default="gate", show_default=True, help="Which shipped scenario to run.")
+@listening_options
 @set_option
 @results_option
 @strict_option
 @json_option
-def demo(scenario: str, overrides: tuple[str, ...], results: str | None, strict: bool, as_json: bool) -> int:
+def demo(
+    scenario: str,
+    overrides: tuple[str, ...],
+    results: str | None,
+    strict: bool,
+    as_json: bool,
+    **where: Any,
+) -> int:
     """Start the reference staging service on a free port, run a scenario against it, judge, and stop it.
 
     It takes about 40 seconds and needs the `staging` extra.
@@ -35,6 +45,7 @@ def demo(scenario: str, overrides: tuple[str, ...], results: str | None, strict:
             results=results,
             strict=strict,
             as_json=as_json,
+            listening=listening(where),
         )
         return ControlRoom(request).run()
 

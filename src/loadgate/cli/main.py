@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "loadgate.cli.report:export",
     "gate": "loadgate.cli.gate:gate",
     "init": "loadgate.cli.init:init",
+    "metrics": "loadgate.cli.metrics:metrics",
     "notify": "loadgate.cli.notify:notify",
     "rollback": "loadgate.cli.rollback:rollback",
     "run": "loadgate.cli.run:run",

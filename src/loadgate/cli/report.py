@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,39 +17,67 @@ from typing import Any, Final
 import click
 import orjson
 
+from loadgate.cli.files import written
 from loadgate.cli.options import results_option
 from loadgate.cli.output import printed
+from loadgate.cli.window_exports import WINDOW_FORMATS, export_windows
 from loadgate.errors import LoadgateError, StoreError, UsageError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.verdict import SCHEMA_VERSION, schema
+from loadgate.measure.window import Series
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError
+from loadgate.plan.timeline import PHASES
 from loadgate.report import github, junit, markdown
 from loadgate.store.folder import RunFolder, find_run, results_root
 
-FORMATS: Final = ("junit", "markdown", "github", "json")
+FORMATS: Final = ("junit", "markdown", "github", "json", *WINDOW_FORMATS)
 
 
 @click.command()
 @click.argument("run")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), required=True, help="What to write the verdict as."
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    required=True,
+    help="What to write: the verdict as junit, markdown, github or json; "
+    "what was measured as hlog, csv, jsonl, parquet or arrow.",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="File to write [default: standard output].")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="File to write [default: standard output]."
+)
+@click.option("--phase", type=click.Choice(PHASES), help="Windows of this phase alone.")
+@click.option(
+    "--series",
+    type=click.Choice([str(series) for series in Series]),
+    default=str(Series.RESPONSE_OK),
+    show_default=True,
+    help="The latencies of an hlog.",
+)
 @results_option
-def export(run: str, form: str, output: Path | None, results: str | None) -> None:
-    """Write the latest verdict of the stored RUN (a run id, a path, or "latest") in another form.
+def export(
+    run: str, form: str, output: Path | None, phase: str | None, series: str, results: str | None
+) -> None:
+    """Write the latest verdict of the stored RUN (a run id, a path, or "latest"), or what it measured.
 
     The exit code says whether it was written, not what the verdict is.
     """
     folder = find_run(results_root(results, None), run)
+    if form in WINDOW_FORMATS:
+        export_windows(folder, form, output, phase, series)
+        return
+    if phase is not None:
+        raise UsageError(
+            f"--phase chooses windows, and {form} is the verdict", hint=f"for {', '.join(WINDOW_FORMATS)}"
+        )
     path, content = latest_verdict(folder)
-    written = _rendered(form, path, content, folder)
+    rendered = _rendered(form, path, content, folder)
     if output is not None:
-        put(output, written)
+        put(output, rendered)
         return
     with printed(path):
-        sys.stdout.buffer.write(written)
+        sys.stdout.buffer.write(rendered)
 
 
 def _rendered(form: str, path: Path, content: dict[str, Any], folder: RunFolder) -> bytes:
@@ -97,27 +124,8 @@ def put(path: Path, content: bytes) -> None:
 
     What is no regular file (a pipe, a device) is written as it stands.
     """
-    try:
-        real = path.resolve()
-        if real.exists() and not real.is_file():
-            real.write_bytes(content)
-            return
-        real.parent.mkdir(parents=True, exist_ok=True)
-        number, draft = tempfile.mkstemp(prefix=f".{real.name}-", dir=real.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(content)
-            # Only its owner may read what mkstemp makes; a report is for everybody, as a new file would be.
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(draft).chmod(0o666 & ~mask)
-            Path(draft).replace(real)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path} cannot be written: {reason}", hint="choose another file") from error
+    with written(path) as file:
+        file.write(content)
 
 
 def _append(path: str, text: str) -> None:

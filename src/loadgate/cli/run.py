@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from loadgate.cli.options import (
     set_option,
     strict_option,
 )
+from loadgate.cli.outlets import listening, listening_options
 from loadgate.errors import UsageError
 
 
@@ -44,6 +46,7 @@ from loadgate.errors import UsageError
     show_default=True,
     help="How long to wait for the workers, with --distributed.",
 )
+@listening_options
 @arm_option
 @set_option
 @results_option
@@ -63,6 +66,7 @@ def run(
     results: str | None,
     strict: bool,
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Run SCENARIO against its host and judge the result by its SLA table.
 
@@ -91,5 +95,6 @@ def run(
         strict=strict,
         as_json=as_json,
         arm=arm,
+        listening=listening(where),
     )
     return ControlRoom(request).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import orjson
 from loadgate.cli.control_room import Interrupts
 from loadgate.cli.durations import DURATION
 from loadgate.cli.options import arm_option, host_option, json_option, results_option, set_option
+from loadgate.cli.outlets import Lookout, Outlets, listening, listening_options
 from loadgate.cli.watched import Attached, Attendance, Own
 from loadgate.cli.watching import Watching
 from loadgate.errors import UsageError
@@ -42,6 +44,7 @@ _GRAVE: Final = ("critical", "high")
     "room died. Without it there is no load.",
 )
 @click.option("--for", "length", type=DURATION, help="How long to watch [default: until Ctrl-C].")
+@listening_options
 @arm_option
 @set_option
 @results_option
@@ -55,6 +58,7 @@ def watch(
     overrides: tuple[str, ...],
     results: str | None,
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Run the probes, alert rules, notifications and rollback of SCENARIO, without its load.
 
@@ -71,11 +75,15 @@ def watch(
             hint='add [[probes]], or alerts = "alerts/staging.toml"',
         )
     root = results_root(results, scenario)
-    attendance = _attendance(plan, root, name)
-    with Interrupts().caught() as interrupts:
+    with (
+        closing(Outlets(plan, listening(where), lambda text: click.echo(text, err=True))) as outlets,
+        Interrupts().caught() as interrupts,
+    ):
+        attendance = _attendance(plan, root, name)
         interrupts.count_only()
+        outlets.begin(attendance.folder, has_load=attendance.has_load)
         try:
-            blind = _watch(plan, attendance, interrupts, arm=arm, length=length)
+            blind = _watch(plan, attendance, interrupts, outlets, arm=arm, length=length)
         finally:
             attendance.close(interrupted=interrupts.count > 0)
     interrupted = interrupts.count > 0
@@ -91,12 +99,19 @@ def _attendance(plan: Plan, root: Path, name: str | None) -> Attendance:
 
 
 def _watch(
-    plan: Plan, attendance: Attendance, interrupts: Interrupts, *, arm: bool, length: float | None
+    plan: Plan,
+    attendance: Attendance,
+    interrupts: Interrupts,
+    outlets: Outlets,
+    *,
+    arm: bool,
+    length: float | None,
 ) -> str:
     """Watch to the end; return why the alert rules could not be followed to the last, or nothing."""
     watching = Watching(
         plan, attendance.folder, arm=arm, stop_load=attendance.stop_load, has_load=attendance.has_load
     )
+    lookout = Lookout(plan, attendance.folder, outlets, has_load=attendance.has_load)
     try:
         anchor = attendance.wait_for_anchor(lambda: interrupts.count > 0)
         if anchor is None:
@@ -109,6 +124,7 @@ def _watch(
         )
         while time.monotonic() < ends and not interrupts.count and not attendance.over():
             watching.look()
+            lookout.look(watching.latest(), watching.standing, time.monotonic() - anchor)
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + _TELL_EVERY
                 at = format_duration(round(time.monotonic() - anchor))
@@ -117,6 +133,7 @@ def _watch(
         watching.stop_probes()
         attendance.settle(time.monotonic() - anchor, interrupted=interrupts.count > 0)
     finally:
+        lookout.close()
         watching.end()
     return watching.blind
 

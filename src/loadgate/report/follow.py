@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from loadgate.errors import StoreError
@@ -15,6 +15,7 @@ from loadgate.plan.timeline import PHASES
 from loadgate.report.running import Running
 from loadgate.report.snapshot import (
     WAITING,
+    AlertView,
     EndpointView,
     FailureView,
     Latency,
@@ -23,6 +24,7 @@ from loadgate.report.snapshot import (
     WorkerView,
 )
 from loadgate.report.states import States, series_judged
+from loadgate.report.trend import Trend
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import Reading
@@ -43,12 +45,13 @@ READ_AGAIN_EVERY: Final = 10.0
 class Follower:
     """Read a growing run incrementally, in memory that does not grow with it; for one thread."""
 
-    def __init__(self, folder: RunFolder, plan: Plan) -> None:
+    def __init__(self, folder: RunFolder, plan: Plan, also: Collection[str] = ()) -> None:
+        """Follow a run; `also` names series whose histograms `totals` needs beside those that are judged."""
         self._folder = folder
         self._plan = plan
         self._timeline = plan.timeline
         self._steady = tuple(Interval(start, end) for start, end in self._timeline.steady)
-        self._series = frozenset({Series.RESPONSE_OK.value}).union(*map(series_judged, plan.objectives))
+        self._series = frozenset({Series.RESPONSE_OK.value}).union(also, *map(series_judged, plan.objectives))
         self._reader: RunReader | None = None
         self._anchor: float | None = None
         self._fleet: dict[str, FleetRow] = {}
@@ -62,6 +65,7 @@ class Follower:
         self._revision = 0
         self._states = self._states.anew()
         self._running = Running(self._steady, self._series, self._states.fold)
+        self._trend = Trend()
         self._totals: list[Window] = []
         self._settled: list[Window] = []
         self._settled_to = -1.0
@@ -72,10 +76,20 @@ class Follower:
             self._reader.close()
             self._reader = None
 
+    @property
+    def totals(self) -> Sequence[Window]:
+        """Return all that is known of the run, by endpoint, phase and steady interval; to be read only."""
+        return self._totals
+
     def refresh(
-        self, readings: Mapping[tuple[str, str], Reading] | None = None, now: float | None = None
+        self,
+        readings: Mapping[tuple[str, str], Reading] | None = None,
+        now: float | None = None,
+        standing: Mapping[str, str] | None = None,
     ) -> Snapshot:
         """Read what is new and return how the run stands; `now` is run time, by default from its clock.
+
+        `readings` are the latest of the probes, `standing` the state of each alert rule.
 
         A database that is not there yet, or cannot be read just now, is a run of which nothing is known yet
         or nothing new.
@@ -86,7 +100,7 @@ class Follower:
         except StoreError:
             self.close()
         at = self._now(now)
-        return self._snapshot(at)
+        return self._snapshot(at, standing or {})
 
     # ---- reading
 
@@ -109,6 +123,7 @@ class Follower:
             return
         self._revision = revision
         self._running.take(windows)
+        self._trend.take(windows, self._running)
         self._states.close(self._running.horizon)
         self._totals = self._running.totals()
         self._settled_to = -1.0
@@ -136,7 +151,7 @@ class Follower:
         newest = max(row.second for row in self._fleet.values())
         return float(min(row.second + 1 for row in self._fleet.values() if row.second > newest - SILENT_S))
 
-    def _snapshot(self, now: float) -> Snapshot:
+    def _snapshot(self, now: float, standing: Mapping[str, str]) -> Snapshot:
         until = self._until(now)
         names = sorted({window.endpoint for window in self._totals})
         begun = self._anchor is not None or bool(self._totals)
@@ -158,6 +173,8 @@ class Follower:
             failures=self._failures,
             objectives=objectives,
             late=self._running.late,
+            alerts=alerts_of(self._plan, standing),
+            expected=self._plan.scenario.generator.workers,
         )
 
     def _judged(self, until: float) -> list[Window]:
@@ -190,7 +207,15 @@ class Follower:
             recent=_latency(recent),
             steady=_latency([window for window in whole if window.phase == "steady"]),
             counts=counts,
+            trend=self._trend.of(name, until),
         )
+
+
+def alerts_of(plan: Plan, standing: Mapping[str, str]) -> tuple[AlertView, ...]:
+    """Return the alert rules of a plan with their states; a rule of which none is known is inactive."""
+    return tuple(
+        AlertView(rule.name, rule.severity, standing.get(rule.name, "inactive")) for rule in plan.alerts
+    )
 
 
 def _latency(windows: Sequence[Window]) -> Latency:

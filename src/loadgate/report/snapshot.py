@@ -24,14 +24,29 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """One second of run time of an endpoint: ok answers that ended in it, percentiles as in `Latency`."""
+
+    second: int
+    ok: int = 0
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointView:
-    """One endpoint: rates per second over the last 5 s, latencies, and the counts of the run so far."""
+    """One endpoint: rates per second over the last 5 s, latencies, and the counts of the run so far.
+
+    `trend` are the last complete seconds one by one, the newest last; a second without requests is left out.
+    """
 
     name: str
     ok_rate: float = 0.0
     recent: Latency = field(default_factory=Latency)
     steady: Latency = field(default_factory=Latency)
     counts: Mapping[str, int] = field(default_factory=dict)
+    trend: tuple[Moment, ...] = ()
 
     def count(self, name: str) -> int:
         """Return a count of the run so far; 0 when nothing was counted."""
@@ -75,7 +90,10 @@ class FailureView:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveState:
-    """How an objective stands so far: "waiting", or the verdict that the run so far would give it."""
+    """How an objective stands so far: "waiting", or the verdict that the run so far would give it.
+
+    `number` is the value in SI units; None where there is none.
+    """
 
     name: str
     statistic: str
@@ -84,6 +102,7 @@ class ObjectiveState:
     value: str = ""
     n: int = 0
     reason: str = ""
+    number: float | None = None
 
     @property
     def title(self) -> str:
@@ -91,6 +110,20 @@ class ObjectiveState:
         if not self.statistic or self.name.endswith(f".{self.statistic}"):
             return self.name
         return f"{self.name} {self.statistic}"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertView:
+    """One alert rule and its state: "inactive", "pending", "firing" or "flapping"."""
+
+    rule: str
+    severity: str
+    state: str
+
+    @property
+    def fires(self) -> bool:
+        """Tell whether it is firing, also where it does so again and again."""
+        return self.state in ("firing", "flapping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +148,14 @@ class Snapshot:
     failures: tuple[FailureView, ...] = ()
     objectives: tuple[ObjectiveState, ...] = ()
     late: int = 0
+    alerts: tuple[AlertView, ...] = ()
+    expected: int = 0
+    """Workers that the plan wants; 0 where it does not say."""
+
+    @property
+    def reporting(self) -> int:
+        """Return the workers that report."""
+        return sum(not worker.silent for worker in self.workers)
 
     @property
     def elapsed(self) -> float:

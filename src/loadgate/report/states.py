@@ -140,7 +140,9 @@ class States:
         elif result.verdict is Grade.INVALID and waiting:
             state, reason = WAITING, ""
         value = spelled(row.target, result.value) if result.value is not None else ""
-        return ObjectiveState(row.name, row.statistic or "", row.target.text, state, value, result.n, reason)
+        return ObjectiveState(
+            row.name, row.statistic or "", row.target.text, state, value, result.n, reason, result.value
+        )
 
     def _evidence(self, steady: Sequence[Interval], windows: Iterable[Window]) -> Evidence:
         scenario = self._plan.scenario
