@@ -29,15 +29,16 @@ def command(system: Path, name: str, body: str) -> None:
     (system / name).chmod(0o755)
 
 
-def said(system: Path) -> str:
-    """Run the script; it must succeed and say one line."""
+def said(system: Path, package: str = "iproute2") -> str:
+    """Run the script; it must succeed and say one line of a package, which is returned."""
     done = subprocess.run(
         [system / "bash", SCRIPT], env={"PATH": str(system)}, capture_output=True, text=True
     )
     assert done.returncode == 0
     assert done.stderr == ""
-    (line,) = done.stdout.splitlines()
-    return line.removeprefix("system packages: ")
+    lines = [line.removeprefix("system packages: ") for line in done.stdout.splitlines()]
+    (line,) = [line for line in lines if line.startswith(f"{package} ")]
+    return line
 
 
 def test_a_package_that_is_there_is_left_alone(system: Path) -> None:
@@ -45,6 +46,15 @@ def test_a_package_that_is_there_is_left_alone(system: Path) -> None:
     command(system, "ip", "exit 0")
     command(system, "apt-get", "echo called >&2; exit 1")
     assert said(system) == "iproute2 is there"
+
+
+def test_each_package_is_told_by_itself(system: Path) -> None:
+    """One that is there says so, whatever became of the others."""
+    command(system, "prometheus", "exit 0")
+    command(system, "id", "echo 1000")
+    command(system, "apt-get", INSTALLS)
+    assert said(system, "prometheus") == "prometheus is there"
+    assert said(system) == "iproute2 is missing, and installing it takes root"
 
 
 def test_only_root_installs(system: Path) -> None:
