@@ -44,6 +44,7 @@ def said(system: Path, package: str = "iproute2") -> str:
 def test_a_package_that_is_there_is_left_alone(system: Path) -> None:
     """With `ip` on the path nothing is installed."""
     command(system, "ip", "exit 0")
+    command(system, "id", "echo 0")
     command(system, "apt-get", "echo called >&2; exit 1")
     assert said(system) == "iproute2 is there"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 from loadgate.report.live import open_view
 from loadgate.report.screen import screen
 from loadgate.report.snapshot import (
+    AlertView,
     EndpointView,
     FailureView,
     Latency,
+    Moment,
     ObjectiveState,
     Snapshot,
     WorkerView,
 )
-from loadgate.report.text import SYMBOLS
+from loadgate.report.text import ASCII_SYMBOLS, SYMBOLS
 from loadgate.store.folder import RunFolder
 
 Make = Callable[..., Any]
@@ -112,6 +115,54 @@ def test_an_ordinary_terminal_shows_everything(make_plan: Make) -> None:
     assert "steady" in text
     assert "start lag" in text
     assert "\x1b" not in text
+
+
+def _watched() -> Snapshot:
+    """Return a busy snapshot of 30 s of trend with a rise, alerts, and two workers missing."""
+    busy = _busy(2, 4)
+    trend = tuple(Moment(second, 350, p95=1000.0 * (1 + max(0, second - 44))) for second in range(30, 60))
+    broken = (*trend[:-4], *(Moment(second, 0, p95=INF) for second in range(56, 60)))
+    first, second = busy.endpoints
+    return replace(
+        busy,
+        endpoints=(replace(first, trend=trend), replace(second, trend=broken)),
+        alerts=(
+            AlertView("slow-memory", "low", "pending"),
+            AlertView("emotion-slow", "high", "firing"),
+            AlertView("down", "critical", "flapping"),
+            AlertView("calm", "critical", "inactive"),
+        ),
+        expected=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "width", "symbols"),
+    [
+        ("screen-80.txt", 80, SYMBOLS),
+        ("screen-120.txt", 120, SYMBOLS),
+        ("screen-ascii.txt", 80, ASCII_SYMBOLS),
+    ],
+)
+def test_the_screen_is_that_of_the_golden_file(
+    file: str, width: int, symbols: dict[str, str], data: Path, make_plan: Make
+) -> None:
+    """Sparklines, the alerts that fire with the gravest first, the fleet with the silent workers first."""
+    text = screen(_watched(), make_plan(), FOLDER, width, 23, symbols).plain
+    assert text + "\n" == (data / file).read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_told_apart_by_colour_is_told_in_words(
+    terminal: Any, make_plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With NO_COLOR the screen has no colour, and says the same."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with open_view(make_plan(), FOLDER) as view:
+        view.show(_watched())
+    written = terminal.getvalue()
+    assert "down (critical) is flapping" in written
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7][0-9;]*m", written)
 
 
 def test_where_room_is_short_the_worst_objectives_stay(make_plan: Make) -> None:

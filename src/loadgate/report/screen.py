@@ -9,13 +9,19 @@ from rich.text import Text
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_number
 from loadgate.report.lines import micros, rate, requested
-from loadgate.report.snapshot import EndpointView, ObjectiveState, Snapshot
-from loadgate.report.text import STYLES, clean, columns, run_seconds
+from loadgate.report.snapshot import AlertView, EndpointView, ObjectiveState, Snapshot
+from loadgate.report.sparks import lately, spark
+from loadgate.report.text import STYLES, clean, columns, counted, run_seconds
 from loadgate.store.folder import RunFolder
 
 SEVERITY: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "waiting", "PASS")
+SEVERITIES: Final = ("critical", "high", "medium", "low")
 MOST_WORKERS: Final = 4
-HEADINGS: Final = ("last 10 s", "ok/s", "p50", "p95", "p99", "failed", "timeout", "unsent", "waiting")
+MOST_ALERTS: Final = 3
+SPARK_WIDTH: Final = 15
+"""Characters of a sparkline; each is two seconds."""
+TREND: Final = "p95, last 30 s"
+HEADINGS: Final = ("last 10 s", "ok/s", "p50", "p95", "p99", TREND, "failed", "timeout", "unsent", "waiting")
 
 
 def screen(
@@ -23,9 +29,9 @@ def screen(
 ) -> Text:
     """Return the screen in at most `height` lines of at most `width` columns."""
     head = [*_head(snapshot, plan, folder, width), Text(_load(snapshot))]
-    foot = [Text(_workers(snapshot)), *_failures(snapshot)]
+    foot = [*_alerts(snapshot), *_fleet(snapshot), *_failures(snapshot)]
     room = height - len(head) - len(foot)
-    endpoints = _endpoints(snapshot, width, room)
+    endpoints = _endpoints(snapshot, width, room, symbols["spark"])
     objectives = _objectives(snapshot, symbols, room - len(endpoints))
     lines = [*head, *endpoints, *objectives, *foot][: max(height, 1)]
     for line in lines:
@@ -58,15 +64,15 @@ def _load(snapshot: Snapshot) -> str:
     )
 
 
-def _endpoints(snapshot: Snapshot, width: int, room: int) -> list[Text]:
+def _endpoints(snapshot: Snapshot, width: int, room: int, steps: str) -> list[Text]:
     """Return the table of endpoints; the least telling columns go first where it is too wide."""
     views = [*snapshot.endpoints, snapshot.total] if len(snapshot.endpoints) != 1 else [*snapshot.endpoints]
     most = max(1, room - 2 - min(len(snapshot.objectives), 9))
     left_out = max(0, len(views) - most)
     if left_out:
         views = [*views[: most - 1], snapshot.total] if most > 1 else [snapshot.total]
-    rows = [HEADINGS, *(_cells(view) for view in views)]
-    for drop in ("waiting", "p50", "unsent", "p99", "timeout"):
+    rows = [HEADINGS, *(_cells(view, snapshot.until, steps) for view in views)]
+    for drop in ("waiting", "p50", TREND, "unsent", "p99", "timeout"):
         if max(len(line) for line in columns(rows)) <= width:
             break
         index = rows[0].index(drop)
@@ -77,13 +83,14 @@ def _endpoints(snapshot: Snapshot, width: int, room: int) -> list[Text]:
     return [Text(), Text(heading, style="bold"), *(Text(line) for line in lines)]
 
 
-def _cells(view: EndpointView) -> tuple[str, ...]:
+def _cells(view: EndpointView, until: float, steps: str) -> tuple[str, ...]:
     return (
         clean(view.name)[:24],
         rate(view.ok_rate),
         micros(view.recent.p50),
         micros(view.recent.p95),
         micros(view.recent.p99),
+        spark(lately(view.trend, until, SPARK_WIDTH), steps),
         str(view.count("failed")),
         str(view.count("timeout")),
         str(view.unsent),
@@ -125,18 +132,51 @@ def _reason(row: ObjectiveState) -> str:
     return clean(row.reason) if row.state == "INVALID" else ""
 
 
-def _workers(snapshot: Snapshot) -> str:
+def _alerts(snapshot: Snapshot) -> list[Text]:
+    """Return a line per alert that fires, the gravest first, and one of those that may fire soon."""
+    grave = sorted(
+        (one for one in snapshot.alerts if one.fires), key=lambda one: SEVERITIES.index(one.severity)
+    )
+    lines = [
+        Text(f"alert: {clean(one.rule)} ({one.severity}) is {one.state}", style=_alert_style(one))
+        for one in grave[:MOST_ALERTS]
+    ]
+    if len(grave) > MOST_ALERTS:
+        lines.append(Text(f"and {len(grave) - MOST_ALERTS} more alerts", style="dim"))
+    pending = [clean(one.rule) for one in snapshot.alerts if one.state == "pending"]
+    if pending:
+        lines.append(Text(f"pending: {', '.join(pending)}", style="yellow"))
+    return lines
+
+
+def _alert_style(alert: AlertView) -> str:
+    return "bold red" if alert.severity in ("critical", "high") else "yellow"
+
+
+def _fleet(snapshot: Snapshot) -> list[Text]:
+    """Return a line of the whole fleet, and one of its workers one by one; the silent ones first."""
     if not snapshot.workers:
-        return "workers: no report yet"
-    parts = []
-    for worker in snapshot.workers[:MOST_WORKERS]:
-        state = "silent" if worker.silent else f"{worker.cpu * 100:.0f}% CPU"
-        parts.append(f"{clean(worker.name)[:16]} {state}")
-    more = len(snapshot.workers) - MOST_WORKERS
+        return [Text("generator: no worker has reported yet")]
+    reporting = [worker for worker in snapshot.workers if not worker.silent]
     lag = max(worker.start_lag_p99_us for worker in snapshot.workers)
-    named = ", ".join(parts) + (f", {format_number(more)} more" if more > 0 else "")
+    expected = snapshot.expected or len(snapshot.workers)
     late = f"; {snapshot.late} late windows are not in this view" if snapshot.late else ""
-    return f"generator: start lag p99 {micros(lag)}; {named}{late}"
+    whole = (
+        f"generator: {len(reporting)} of {counted(expected, 'worker')}, "
+        f"{counted(sum(worker.users for worker in reporting), 'user')}; start lag p99 {micros(lag)}{late}"
+    )
+    first = sorted(snapshot.workers, key=lambda worker: not worker.silent)
+    parts = [
+        f"{clean(worker.name)[:16]} {'silent' if worker.silent else f'{worker.cpu * 100:.0f}% CPU'}"
+        for worker in first[:MOST_WORKERS]
+    ]
+    more = len(first) - MOST_WORKERS
+    if more > 0:
+        parts.append(f"{format_number(more)} more")
+    return [
+        Text(whole, style="" if len(reporting) >= expected else "bold red"),
+        Text(f"  {', '.join(parts)}"),
+    ]
 
 
 def _failures(snapshot: Snapshot) -> list[Text]:

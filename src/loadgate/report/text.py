@@ -15,8 +15,17 @@ from loadgate.plan.units import format_duration, format_number
 GAP: Final = 2
 """Blanks between two columns."""
 
-SYMBOLS: Final = {"PASS": "✓", "WARN": "!", "FAIL": "✗", "INVALID": "?", "INCONCLUSIVE": "~", "waiting": "·"}
-ASCII_SYMBOLS: Final = {**SYMBOLS, "PASS": "+", "FAIL": "x", "waiting": "."}
+SYMBOLS: Final = {
+    "PASS": "✓",
+    "WARN": "!",
+    "FAIL": "✗",
+    "INVALID": "?",
+    "INCONCLUSIVE": "~",
+    "waiting": "·",
+    "spark": "▁▂▃▄▅▆▇█",
+}
+"""What stands before a verdict; "spark" are the steps of a sparkline, the lowest first."""
+ASCII_SYMBOLS: Final = {**SYMBOLS, "PASS": "+", "FAIL": "x", "waiting": ".", "spark": "_.-:=+*#"}
 STYLES: Final = {
     "PASS": "green",
     "WARN": "yellow",
