@@ -155,7 +155,7 @@ class ControlRoom:
         """Run, judge, print and store the verdict; return it all. LoadgateError as `run` has it."""
         with (
             Interrupts().caught() as interrupts,
-            closing(Outlets(self.plan, self.request.listening, self._say)) as outlets,
+            closing(Outlets(self.plan, self.request.listening, self._say, through_locust=True)) as outlets,
         ):
             plan, self._outlets = self.plan, outlets
             check_locustfile(plan)
@@ -196,7 +196,9 @@ class ControlRoom:
 
     def _make_load(self, plan: Plan, folder: RunFolder, watching: Watching, interrupts: Interrupts) -> None:
         listen = self.request.listen
-        generator = launch(plan, folder, workers=plan.scenario.generator.workers, listen=listen)
+        generator = launch(
+            plan, folder, workers=plan.scenario.generator.workers, listen=listen, web=self._outlets.web
+        )
         if listen is not None:
             self._say_where(listen, plan.scenario.generator.workers)
         try:

@@ -9,14 +9,14 @@ import click
 
 from loadgate.cli.control_room import ControlRoom, Request
 from loadgate.cli.options import json_option, results_option, set_option, strict_option
-from loadgate.cli.outlets import listening, listening_options
+from loadgate.cli.outlets import listening, run_options
 from loadgate.cli.templates import templates
 from loadgate.errors import UsageError
 
 
 @click.command()
 @click.option("--scenario", default="gate", show_default=True, help="Which shipped scenario to run.")
-@listening_options
+@run_options
 @set_option
 @results_option
 @strict_option

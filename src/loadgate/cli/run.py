@@ -17,7 +17,7 @@ from loadgate.cli.options import (
     set_option,
     strict_option,
 )
-from loadgate.cli.outlets import listening, listening_options
+from loadgate.cli.outlets import listening, run_options
 from loadgate.errors import UsageError
 
 
@@ -46,7 +46,7 @@ from loadgate.errors import UsageError
     show_default=True,
     help="How long to wait for the workers, with --distributed.",
 )
-@listening_options
+@run_options
 @arm_option
 @set_option
 @results_option

@@ -81,7 +81,7 @@ def watch(
     ):
         attendance = _attendance(plan, root, name)
         interrupts.count_only()
-        outlets.begin(attendance.folder, has_load=attendance.has_load)
+        outlets.begin(attendance.folder, has_load=attendance.has_load, is_ours=not attendance.has_load)
         try:
             blind = _watch(plan, attendance, interrupts, outlets, arm=arm, length=length)
         finally:

@@ -5,6 +5,7 @@ The control room uses this module, so it must not import Locust or gevent.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import secrets
@@ -13,8 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Self
 
 from loadgate.errors import GeneratorError
 from loadgate.plan.plan import Plan
@@ -26,6 +28,8 @@ DECIDED = signal.SIGUSR1
 """The signal that tells a master that its run is decided."""
 ABORTED = signal.SIGUSR2
 """The signal that tells a master that an alert ends its run."""
+WEB = "LOADGATE_WEB"
+"""The variable that tells a master to serve a web UI, and where."""
 _WORKERS_WITHIN = 60
 """Seconds in which every worker must have joined the master."""
 _TAIL_LINES = 12
@@ -38,6 +42,29 @@ class Listen:
     host: str
     port: int
     within: float
+
+
+@dataclass(frozen=True)
+class Web:
+    """Where the master serves Locust's own web UI, and where the control room tells it what is so.
+
+    `told` is the control room's address on loopback, `token` what it wants to be asked with.
+    """
+
+    host: str
+    port: int
+    told: str
+    token: str
+    login: bool = False
+
+    def to_text(self) -> str:
+        """Return it as the variable has it that the master is started with."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read it back."""
+        return cls(**json.loads(text))
 
 
 @dataclass
@@ -104,10 +131,13 @@ class Generator:
         return "\n".join(texts)
 
 
-def launch(plan: Plan, folder: RunFolder, *, workers: int, listen: Listen | None = None) -> Generator:
+def launch(
+    plan: Plan, folder: RunFolder, *, workers: int, listen: Listen | None = None, web: Web | None = None
+) -> Generator:
     """Start the master and its workers for a run folder that holds the plan's snapshot.
 
-    With `listen` only the master is started, and waits there for as many workers of other hosts.
+    With `listen` only the master is started, and waits there for as many workers of other hosts. With `web`
+    the master serves Locust's web UI.
     """
     scenario = plan.scenario
     host, port = (listen.host, listen.port) if listen is not None else ("127.0.0.1", _free_port())
@@ -130,7 +160,9 @@ def launch(plan: Plan, folder: RunFolder, *, workers: int, listen: Listen | None
         *["--users", users, "--spawn-rate", users],
     ]
     worker = [*locust, "--worker", "--master-host", host, "--master-port", str(port)]
-    generator = Generator(folder, _start(master, folder, folder.logs / "master.log", environment))
+    shown = environment | ({WEB: web.to_text()} if web is not None else {})
+    master += ["--web-login"] if web is not None and web.login else []
+    generator = Generator(folder, _start(master, folder, folder.logs / "master.log", shown))
     try:
         for number in range(1, (workers if listen is None else 0) + 1):
             log = folder.logs / f"worker-{number}.log"

@@ -25,11 +25,12 @@ from loadgate.swarm.beat import Link
 from loadgate.swarm.beat_link import BeatLink
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.frames import Refusal
-from loadgate.swarm.launch import ABORTED, DECIDED
+from loadgate.swarm.launch import ABORTED, DECIDED, WEB, Web
 from loadgate.swarm.master import Master
 from loadgate.swarm.member import Member, refuse
 from loadgate.swarm.secret import fork_secret, secret_for
 from loadgate.swarm.waiting import Waiting, will_resume
+from loadgate.swarm.web import serve
 
 ROLES_ATTRIBUTE = "loadgate_roles"
 _DELIVER_WITHIN = 30.0
@@ -333,6 +334,8 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             options.json, options.json_file = False, None
     if isinstance(runner, LocalRunner):
         roles.listen(runner)
+    if isinstance(runner, MasterRunner) and os.environ.get(WEB):
+        serve(environment, Web.from_text(os.environ[WEB]))
     patches.end_on_signals(lambda _: _end_gracefully(roles, runner), lambda: os._exit(130))
     if not isinstance(runner, WorkerRunner):
         patches.call_on(DECIDED, roles.decided)
