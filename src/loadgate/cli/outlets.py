@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,11 +20,12 @@ from loadgate import __version__
 from loadgate.cli.live_server import PAGE, LivePageServer, is_loopback
 from loadgate.cli.serving import Asked, Server, Told
 from loadgate.errors import UsageError
+from loadgate.measure.window import Window
 from loadgate.plan.plan import Plan
 from loadgate.report.follow import Follower, alerts_of
 from loadgate.report.live_page import live_state
 from loadgate.report.openmetrics import Scrape, expose, scrape_of
-from loadgate.report.openmetrics_numbers import SERIES, Counters
+from loadgate.report.openmetrics_numbers import SERIES, Counters, Numbers
 from loadgate.report.snapshot import Snapshot
 from loadgate.store.folder import RunFolder
 from loadgate.store.requests import ask_to_stop, holder_of, process_of
@@ -69,6 +70,8 @@ class Outlets:
         self._folder: RunFolder | None = None
         self._is_ours = True
         self._counters = Counters()
+        self._totals: Sequence[Window] = ()
+        self._numbers: Mapping[str, Numbers] = {}
         self._scrape: Scrape | None = None
         self._state = b"{}"
         self._metrics_server: Server | None = None
@@ -126,8 +129,11 @@ class Outlets:
     ) -> None:
         """Put down how the run stands; without a follower there is no load to count."""
         if self._metrics_server is not None:
-            numbers = self._counters.take(follower.totals) if follower is not None else {}
-            self._scrape = scrape_of(self._plan, self._run, __version__, snapshot, numbers, readings)
+            if follower is not None and follower.totals is not self._totals:
+                # New about once a second; nothing else changes them.
+                self._totals = follower.totals
+                self._numbers = self._counters.take(self._totals)
+            self._scrape = scrape_of(self._plan, self._run, __version__, snapshot, self._numbers, readings)
         if self._page_server is not None:
             self._state = orjson.dumps(live_state(self._plan, self._run, snapshot, readings))
 
