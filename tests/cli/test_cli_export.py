@@ -1,4 +1,4 @@
-"""`loadgate export`: a stored verdict in other forms, from verdict.json alone."""
+"""`loadgate export`: a stored verdict in other forms, and what was measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from pyarrow import feather, parquet
 
 PASSED = """
 [[objective]]
@@ -114,3 +115,44 @@ def test_annotations_point_to_the_plan_s_table(told, judged, tmp_path, monkeypat
     }
     judged.plan.write_text(json.dumps(snapshot))
     assert "file=table.toml,line=2," in told("export", judged.id, "--format", "github").expect(0).out
+
+
+WINDOWS = {
+    "hlog": r"^#\[Loadgate: run load-",
+    "csv": "^second,span,wall,endpoint,",
+    "jsonl": r'^\{"second":0,',
+}
+
+
+@pytest.mark.parametrize("form", WINDOWS)
+def test_what_was_measured_is_written_without_a_verdict(told, stored, form, tmp_path) -> None:
+    """Of a run that goes on as well; a file holds what is printed, and nothing else is left beside it."""
+    run = stored(ended=None)
+    printed = told("export", run.id, "--format", form).expect(0, out=WINDOWS[form], err="").out
+    told("export", run.id, "--format", form, "-o", "out/file").expect(0, out="", err="")
+    assert (tmp_path / "out" / "file").read_bytes().decode().replace("\r\n", "\n") == printed.replace(
+        "\r\n", "\n"
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_tables_are_written_to_a_file(told, stored, form, tmp_path) -> None:
+    """Ten seconds of one endpoint are ten rows."""
+    told("export", stored().id, "--format", form, "--output", "table").expect(0, out="", err="")
+    read = parquet.read_table if form == "parquet" else feather.read_table
+    assert read(tmp_path / "table").column("ok").to_pylist() == [100] * 10
+
+
+def test_an_hdr_log_can_be_of_any_series(told, stored) -> None:
+    """A series without a value has no line; one that is not recorded is refused."""
+    run = stored()
+    assert told("export", run.id, "--format", "hlog", "--series", "connect").out.count("Tag=") == 0
+    assert told("export", run.id, "--format", "hlog").out.count("Tag=emotion,") == 10
+    told("export", run.id, "--format", "hlog", "--series", "wait").expect(2, out="", err="wait")
+
+
+def test_a_phase_is_of_windows_alone(told, judged) -> None:
+    """A verdict has none to choose, which is told."""
+    told("export", judged.id, "--format", "junit", "--phase", "steady").expect(2, out="", err="--phase")
+    assert told("export", judged.id, "--format", "csv", "--phase", "drain").out.count("\n") == 1

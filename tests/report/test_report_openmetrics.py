@@ -26,6 +26,7 @@ from loadgate.report.openmetrics_numbers import (
     Distribution,
     exact_up_to,
 )
+from loadgate.report.snapshot import AlertView, Snapshot
 from loadgate.store.watch import Reading
 
 Make = Callable[..., Any]
@@ -184,6 +185,24 @@ def test_what_is_not_known_is_left_out(make_plan: Make) -> None:
     assert [line for line in body.decode().splitlines() if not line.startswith("#")] == [
         'loadgate_run_info{host="http://127.0.0.1:3000",model="open",run="r",scenario="hand",version="1"} 1.0'
     ]
+
+
+def test_a_watch_without_a_load_has_no_numbers_of_one(make_plan: Make) -> None:
+    """Alerts and readings are told; rates, workers and objectives are not there, and not 0."""
+    alerts = (AlertView("down", "critical", "firing"),)
+    watched = Snapshot(9.0, 9.0, phase="", planned=0.0, model="open", begun=True, alerts=alerts)
+    readings = {("health", "up"): Reading(8.0, "health", "up", 1.0, "", 0.01)}
+    body, _ = expose(scrape_of(make_plan(), "r", "1", watched, {}, readings))
+    told = {line.split("{")[0].split(" ")[0] for line in body.decode().splitlines() if line[0] != "#"}
+    assert told == {
+        "loadgate_run_info",
+        "loadgate_run_time_seconds",
+        "loadgate_measured_until_seconds",
+        "loadgate_run_phase",
+        "loadgate_alert_firing",
+        "loadgate_probe_reading",
+        "loadgate_probe_ok",
+    }
 
 
 def test_the_page_lists_every_metric() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 import pytest
+from flask_login import UserMixin
 from locust import HttpUser
 from locust.env import Environment
 
@@ -155,6 +156,18 @@ def test_behind_a_login_nothing_is_told(path: str, client: Serve, asked: list[An
     answer = client(login=True).get(path)
     assert "error_rate" not in answer.text
     assert "objectives" not in answer.text
+
+
+def test_who_has_logged_in_sees_the_page(client: Serve, asked: list[Any]) -> None:
+    """The login that the locustfile gives Locust's pages opens ours as well."""
+    browser = client(login=True)
+    app = browser.application
+    app.secret_key = "of the test"
+    app.login_manager.user_loader(lambda name: UserMixin() if name == "me" else None)
+    assert "objectives" not in browser.get("/loadgate/state").text
+    with browser.session_transaction() as session:
+        session["_user_id"] = "me"
+    assert browser.get("/loadgate/state").get_json() == {"objectives": [ROW]}
 
 
 def test_behind_a_login_nobody_stops(client: Serve, asked: list[Any]) -> None:

@@ -63,9 +63,12 @@ def scrape_of(
         _tell_row(samples, row)
     if snapshot is not None:
         _tell_time(samples, snapshot)
-        _tell_endpoints(samples, snapshot)
-        _tell_objectives(samples, snapshot.objectives)
-        _tell_fleet(samples, snapshot)
+        if snapshot.planned:
+            # A watch has no load, of which 0 would say that it stands still.
+            _tell_load(samples, snapshot)
+            _tell_endpoints(samples, snapshot)
+            _tell_objectives(samples, snapshot.objectives)
+            _tell_fleet(samples, snapshot)
         for alert in snapshot.alerts:
             _tell(samples, "loadgate_alert_firing", int(alert.fires), alert.rule, alert.severity)
     for endpoint, counted in (numbers or {}).items():
@@ -127,11 +130,14 @@ def _tell(samples: Samples, name: str, value: Any, *labels: str) -> None:
 
 def _tell_time(samples: Samples, snapshot: Snapshot) -> None:
     _tell(samples, "loadgate_run_time_seconds", snapshot.now if snapshot.begun else 0.0)
-    _tell(samples, "loadgate_run_planned_seconds", snapshot.planned)
     _tell(samples, "loadgate_measured_until_seconds", snapshot.until)
     for phase in PHASES:
         now = snapshot.begun and snapshot.phase == phase
         _tell(samples, "loadgate_run_phase", int(now), phase)
+
+
+def _tell_load(samples: Samples, snapshot: Snapshot) -> None:
+    _tell(samples, "loadgate_run_planned_seconds", snapshot.planned)
     planned = "loadgate_planned_users" if snapshot.model == "closed" else "loadgate_planned_rate"
     _tell(samples, planned, snapshot.requested)
     _tell(samples, "loadgate_in_flight", snapshot.in_flight)
