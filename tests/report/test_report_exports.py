@@ -90,7 +90,7 @@ def test_percentiles_of_the_reference_reader_are_ours(tmp_path: Path) -> None:
     assert [found.get_value_at_percentile(p) for p in (50, 99, 99.9)] == ours
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(1, 3_600_000_000), min_size=1, max_size=40))
 def test_any_values_come_back_from_an_hdr_log(
     tmp_path_factory: pytest.TempPathFactory, values: list[int]
