@@ -21,6 +21,7 @@ from typing import Self
 from loadgate.errors import GeneratorError
 from loadgate.plan.plan import Plan
 from loadgate.store.folder import RunFolder
+from loadgate.store.log_files import last_lines
 from loadgate.swarm.inspect import generator_environment
 from loadgate.swarm.secret import SECRET, SECRET_FILE
 
@@ -125,7 +126,7 @@ class Generator:
         """Return the last lines that the master and the workers logged."""
         texts = []
         for log in sorted(self.folder.logs.glob("*.log")):
-            lines = log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+            lines = last_lines(log, _TAIL_LINES)
             if lines:
                 texts.append(f"{log}:\n" + "\n".join(f"  {line}" for line in lines))
         return "\n".join(texts)
