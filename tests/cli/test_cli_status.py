@@ -29,7 +29,7 @@ def test_the_json_has_everything(told: Any, stored: Callable[..., RunFolder]) ->
     assert (found["run"], found["state"], found["ended"]) == (run.id, "running", None)
     assert [hand["held"] for hand in found["writers"]] == [True, False]
     assert found["measured_until"] == 10.0
-    assert set(found["disk"]) == {"used", "free"}
+    assert set(found["disk"]) == {"used", "free", "budget"}
 
 
 def test_a_run_that_nobody_writes_is_told_as_such(told: Any, stored: Callable[..., RunFolder]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from loadgate.plan.drift import Drift
 from loadgate.plan.fields import PlanModel
+from loadgate.plan.results import Results
 from loadgate.plan.scenario import Generator, Http, Probe, Scenario, Stage, Traffic, VerdictPolicy
 from loadgate.plan.sla import METRICS, Limit, Objective
 from loadgate.plan.smoke import Smoke, SmokeRequest
@@ -40,6 +41,7 @@ def rows(heading: str) -> list[str]:
         ("### [generator]", Generator),
         ("### [[probes]]", Probe),
         ("### [[drift]]", Drift),
+        ("### [results]", Results),
         ("### [smoke]", Smoke),
         ("### [[smoke.request]]", SmokeRequest),
         ("## SLA table", Objective),
@@ -69,7 +71,20 @@ def test_every_unit_is_listed() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [Scenario, Traffic, Stage, Http, VerdictPolicy, Generator, Probe, Objective, Drift, Smoke, SmokeRequest],
+    [
+        Scenario,
+        Traffic,
+        Stage,
+        Http,
+        VerdictPolicy,
+        Generator,
+        Probe,
+        Objective,
+        Drift,
+        Results,
+        Smoke,
+        SmokeRequest,
+    ],
 )
 def test_every_key_says_what_it_is(model: type[PlanModel]) -> None:
     """Hints are made from the descriptions."""

@@ -19,6 +19,7 @@ from loadgate.plan.fields import PerSecond, PlanModel, PlanPath, Seconds, is_tom
 from loadgate.plan.headers import check_header
 from loadgate.plan.notify import Notify
 from loadgate.plan.probe import Probe as Probe
+from loadgate.plan.results import Results
 from loadgate.plan.rollback import Rollback
 from loadgate.plan.smoke import Smoke as Smoke
 from loadgate.plan.units import UnitError, UnitErrors, parse_duration, parse_share
@@ -215,6 +216,7 @@ class Scenario(PlanModel):
         default_factory=Rollback, description="what can be done about a target that fails"
     )
     smoke: Smoke | None = Field(default=None, description="what `loadgate smoke` asks beside the probes")
+    results: Results = Field(default_factory=Results, description="what the run may leave behind")
 
     @field_validator("name")
     @classmethod

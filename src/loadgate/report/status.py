@@ -6,8 +6,6 @@ function of what it found there, by the formulas of the verdict.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,12 +23,14 @@ from loadgate.judge.results import number, spelled, worst
 from loadgate.judge.run import coverage, early_reason
 from loadgate.judge.slots import Interval
 from loadgate.judge.verdict import Verdict, judge
+from loadgate.plan.disk_budget import disk_budget
 from loadgate.plan.plan import Plan
 from loadgate.plan.timeline import PHASES
 from loadgate.report.last_windows import last_windows
 from loadgate.report.standing import WATCH, Hand, ObjectiveNow, Status, stability
 from loadgate.store.annotations import Annotations, read_annotations
 from loadgate.store.database import RunReader
+from loadgate.store.disk import free_bytes, used_bytes
 from loadgate.store.folder import RunFolder
 from loadgate.store.requests import Holder, holder_of
 from loadgate.store.run_clock import Anchor, Now
@@ -156,15 +156,7 @@ def _beat(database: Path, now: Now) -> float | None:
 
 def _disk(folder: Path) -> dict[str, int | None]:
     """Return the bytes that a run takes on its disk, and those that are free there."""
-    used = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                used += os.lstat(os.path.join(parent, name)).st_blocks * 512
-    free: int | None = None
-    with suppress(OSError):
-        free = shutil.disk_usage(folder).free
-    return {"used": used, "free": free}
+    return {"used": used_bytes(folder), "free": free_bytes(folder), "budget": None}
 
 
 def _stored_verdict(run: RunFolder) -> str | None:
@@ -196,6 +188,7 @@ def _with_plan(status: Status, stored: Any) -> tuple[Status, Plan | None]:
         return replace(status, faults=(*status.faults, error.message)), None
     if status.mode == WATCH:
         return status, plan
+    status = replace(status, disk={**status.disk, "budget": disk_budget(plan)})
     left = None
     if not status.is_over:
         left = timeline.end if status.elapsed is None else max(0.0, timeline.end - status.elapsed)

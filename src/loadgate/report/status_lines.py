@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from loadgate.plan.disk_budget import about
 from loadgate.plan.units import format_bytes, format_duration, format_share
 from loadgate.report.alerts import summary_lines
 from loadgate.report.readings import readings_line
@@ -147,7 +148,8 @@ def _annotation(one: Mapping[str, Any]) -> str:
 
 def _disk(status: Status) -> str:
     used, free = status.disk.get("used"), status.disk.get("free")
-    text = f"{format_bytes(used or 0)} used"
+    budget = status.disk.get("budget")
+    text = f"{format_bytes(used or 0)} used" + (f" of a budget of about {about(budget)}" if budget else "")
     return f"{text}, {format_bytes(free)} free" if free is not None else text
 
 

@@ -1,0 +1,110 @@
+"""The disk of a run: checked before it begins, and looked at while it goes on.
+
+A run never stops for its disk: it stores less finely instead. What is refused here is a run that could not be
+stored at all; what is told is that it comes to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from loadgate.errors import UsageError
+from loadgate.plan.disk_budget import about, disk_budget, estimate_disk
+from loadgate.plan.plan import Plan
+from loadgate.plan.units import format_bytes, format_duration
+from loadgate.store.disk import free_bytes, used_bytes
+
+TOLD_FROM: Final = 3600.0
+"""Seconds of planned run time from which the estimate is printed; with a budget it always is."""
+SPARE: Final = 2.0
+"""Times its estimate that should be free: less is told, and under once it is refused."""
+LOW: Final = 200_000_000
+"""Free bytes below which a run that goes on says so."""
+LOOK_EVERY: Final = 60.0
+"""Seconds between two looks at the disk."""
+
+Say = Callable[[str], None]
+
+
+def check_disk(
+    plan: Plan,
+    root: Path,
+    say: Say = lambda text: click.echo(text, err=True),
+    *,
+    free: Callable[[Path], int | None] = free_bytes,
+) -> None:
+    """Say what the run will store, and refuse one for which there is no room; UsageError says how much it is.
+
+    `root` is the results root; it need not exist yet. With a budget in the plan the budget is what has to be
+    free, and one that no merging could keep to is refused.
+    """
+    estimate, stated = estimate_disk(plan), plan.scenario.results.budget
+    if stated is not None and stated < estimate.least:
+        raise UsageError(
+            f"a budget of {format_bytes(stated)} does not hold {format_duration(estimate.length)} "
+            f"of this plan: merged to minutes it still takes about {about(estimate.least)}",
+            hint="raise [results] budget, probe less often, or run for a shorter time",
+        )
+    needed, there = disk_budget(plan), free(root)
+    room = "how much is free there is not known" if there is None else f"{about(there)} free"
+    if estimate.length >= TOLD_FROM or stated is not None:
+        kept = f", kept within its budget of {format_bytes(stated)}" if stated is not None else ""
+        say(f"disk: needs {estimate.text}{kept}; {room} at {root}")
+    if there is None:
+        return
+    if there < needed:
+        raise UsageError(
+            f"the run needs about {about(needed)} of disk, and {room} at {root}",
+            hint="free some space, choose another folder with --results, or set [results] budget",
+        )
+    if there < SPARE * needed:
+        say(f"disk: less than {SPARE:g} times what the run needs is free: see that nobody else fills it")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a look at the disk found: bytes that the run takes, and that are free (None: not known)."""
+
+    used: int
+    free: int | None
+
+
+class DiskWatch:
+    """Tell when a run takes more than its budget, or its disk runs full, once each time."""
+
+    def __init__(self, budget: int, low: int = LOW) -> None:
+        self._budget, self._low = budget, low
+        self._over = self._short = False
+
+    def look(self, room: Room) -> list[str]:
+        """Return what is new to tell; what was told comes again only once it was better by a tenth."""
+        found: list[str] = []
+        if not self._over and room.used > self._budget:
+            self._over = True
+            found.append(
+                f"disk: the run takes {about(room.used)}, over its budget of {about(self._budget)}: "
+                "older seconds are merged sooner"
+            )
+        elif room.used < 0.9 * self._budget:
+            self._over = False
+        if room.free is None:
+            return found
+        if not self._short and room.free < self._low:
+            self._short = True
+            found.append(
+                f"disk: only {about(room.free)} free where the run is stored: free some space; "
+                "the run goes on, and merges older seconds sooner"
+            )
+        elif room.free > 1.1 * self._low:
+            self._short = False
+        return found
+
+
+def look_at(folder: Path) -> Room:
+    """Look at the disk of a run's folder."""
+    return Room(used_bytes(folder), free_bytes(folder))

@@ -1,0 +1,113 @@
+"""The disk before a run and while it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadgate.cli.disk_check import DiskWatch, Room, check_disk, look_at
+from loadgate.errors import UsageError
+from loadgate.plan.disk_budget import estimate_disk
+from loadgate.plan.plan import Plan
+from loadgate.plan.results import Results
+from loadgate.plan.scenario import Scenario, Stage, Traffic
+
+ROOT = Path("results")
+
+
+def plan(hold: float = 86_400.0, budget: int | None = None) -> Plan:
+    """Return a plan of 100/s at one endpoint."""
+    traffic = Traffic(stages=(Stage(rate=100.0, hold=hold),), users=10, mix={"e": 1.0})
+    scenario = Scenario(
+        name="d",
+        locustfile=Path("none.py"),
+        host="http://127.0.0.1",
+        traffic=traffic,
+        results=Results(budget=budget),
+    )
+    return Plan(scenario=scenario)
+
+
+def checked(made: Plan, free: int | None) -> list[str]:
+    """Check a plan with so much free disk; return what was said."""
+    said: list[str] = []
+    check_disk(made, ROOT, said.append, free=lambda _: free)
+    return said
+
+
+def test_what_a_long_run_needs_is_said() -> None:
+    """With what is free; nothing more where there is plenty."""
+    (line,) = checked(plan(), 10**12)
+    assert line.startswith("disk: needs about ")
+    assert line.endswith(" for 1d30s; 1TB free at results")
+
+
+def test_a_short_run_says_nothing() -> None:
+    """A gate of a minute has nothing to declare."""
+    assert checked(plan(60.0), 10**12) == []
+
+
+def test_too_little_room_is_refused() -> None:
+    """Less than the estimate: the run could not be kept."""
+    needed = estimate_disk(plan()).total
+    with pytest.raises(UsageError, match="the run needs about") as caught:
+        checked(plan(), int(needed) - 1_000)
+    assert "--results" in caught.value.hint
+    assert len(checked(plan(), int(needed) + 1_000)) == 2
+    assert len(checked(plan(), int(2 * needed) + 1_000)) == 1
+
+
+def test_a_budget_is_what_has_to_be_free() -> None:
+    """Also where the estimate is more: older seconds are merged sooner then."""
+    found = estimate_disk(plan())
+    budget = int((found.least + found.total) / 2)
+    said = checked(plan(budget=budget), 3 * budget)
+    assert "kept within its budget of" in said[0]
+    with pytest.raises(UsageError, match="the run needs"):
+        checked(plan(budget=budget), budget - 1)
+
+
+def test_a_budget_that_cannot_be_kept_is_refused() -> None:
+    """Merging to minutes is as far as it goes."""
+    with pytest.raises(UsageError, match="does not hold 7d30s of this plan"):
+        checked(plan(7 * 86_400.0, budget=20_000_000), 10**12)
+
+
+def test_a_disk_that_does_not_tell_stops_nothing() -> None:
+    """It is said."""
+    assert "not known" in checked(plan(), None)[0]
+
+
+def test_a_run_over_its_budget_is_told_once() -> None:
+    """And again only after it had been a tenth under it."""
+    watch = DiskWatch(1_000, low=100)
+    assert watch.look(Room(1_000, 500)) == []
+    (over,) = watch.look(Room(1_001, 500))
+    assert "over its budget" in over
+    assert watch.look(Room(950, 500)) == []
+    assert watch.look(Room(1_001, 500)) == []
+    assert watch.look(Room(899, 500)) == []
+    assert len(watch.look(Room(1_001, 500))) == 1
+
+
+def test_a_disk_that_runs_full_is_told_once() -> None:
+    """Whatever the run itself takes; a disk that does not tell says nothing."""
+    watch = DiskWatch(1_000, low=100)
+    (short,) = watch.look(Room(10, 99))
+    assert "only 99B free" in short
+    assert watch.look(Room(10, 105)) == []
+    assert watch.look(Room(10, None)) == []
+    assert watch.look(Room(10, 99)) == []
+    assert watch.look(Room(10, 111)) == []
+    assert len(watch.look(Room(10, 99))) == 1
+
+
+def test_a_folder_is_looked_at(tmp_path: Path) -> None:
+    """What its files take on the disk, and what is free there; one that is gone takes nothing."""
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "a.log").write_bytes(b"x" * 10_000)
+    found = look_at(tmp_path)
+    assert 10_000 <= found.used < 100_000
+    assert found.free is not None
+    assert look_at(tmp_path / "none").used == 0
