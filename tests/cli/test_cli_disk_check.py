@@ -11,7 +11,7 @@ from loadgate.errors import UsageError
 from loadgate.plan.disk_budget import estimate_disk
 from loadgate.plan.plan import Plan
 from loadgate.plan.results import Results
-from loadgate.plan.scenario import Scenario, Stage, Traffic
+from loadgate.plan.scenario import Probe, Scenario, Stage, Traffic
 
 ROOT = Path("results")
 
@@ -72,6 +72,16 @@ def test_a_budget_that_cannot_be_kept_is_refused() -> None:
     """Merging to minutes is as far as it goes."""
     with pytest.raises(UsageError, match="does not hold 7d30s of this plan"):
         checked(plan(7 * 86_400.0, budget=20_000_000), 10**12)
+
+
+def test_a_probe_that_reads_too_often_for_so_long_is_refused() -> None:
+    """30 days of 3 readings a second are 7.8 million; every 8 s they are under a million."""
+    probes = (Probe(name="health", http="/health", every=1.0),)
+    made = plan(30 * 86_400.0)
+    made = made.model_copy(update={"scenario": made.scenario.model_copy(update={"probes": probes})})
+    with pytest.raises(UsageError, match="probe health takes 7776090 readings in 30d30s") as caught:
+        checked(made, 10**15)
+    assert "every 8s" in caught.value.hint
 
 
 def test_a_disk_that_does_not_tell_stops_nothing() -> None:

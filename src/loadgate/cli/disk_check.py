@@ -6,6 +6,7 @@ stored at all; what is told is that it comes to that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from loadgate.plan.disk_budget import about, disk_budget, estimate_disk
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_bytes, format_duration
 from loadgate.store.disk import free_bytes, used_bytes
+from loadgate.store.watch_bounds import MOST_POINTS, MOST_READINGS
 
 TOLD_FROM: Final = 3600.0
 """Seconds of planned run time from which the estimate is printed; with a budget it always is."""
@@ -44,6 +46,7 @@ def check_disk(
     free, and one that no merging could keep to is refused.
     """
     estimate, stated = estimate_disk(plan), plan.scenario.results.budget
+    _check_series(plan, estimate.length)
     if stated is not None and stated < estimate.least:
         raise UsageError(
             f"a budget of {format_bytes(stated)} does not hold {format_duration(estimate.length)} "
@@ -64,6 +67,30 @@ def check_disk(
         )
     if there < SPARE * needed:
         say(f"disk: less than {SPARE:g} times what the run needs is free: see that nobody else fills it")
+
+
+def _check_series(plan: Plan, length: float) -> None:
+    """Refuse a plan whose probes or rules give more than is kept; UsageError says how often is fine."""
+    for probe in plan.scenario.probes:
+        number = len(probe.readings) * length / probe.every
+        if number > MOST_READINGS:
+            raise UsageError(
+                f"probe {probe.name} takes {number:.0f} readings in {format_duration(length)}, and at most "
+                f"{MOST_READINGS} of one probe are kept",
+                hint=f"read it every {_seconds(probe.every * number / MOST_READINGS)}, or run for less long",
+            )
+    for rule in plan.alerts:
+        number = length / rule.every
+        if number > MOST_POINTS:
+            raise UsageError(
+                f"alert rule {rule.name} has {number:.0f} windows in {format_duration(length)}, and at most "
+                f"{MOST_POINTS} of one rule are kept",
+                hint=f"look at it every {_seconds(rule.every * number / MOST_POINTS)}",
+            )
+
+
+def _seconds(length: float) -> str:
+    return format_duration(float(math.ceil(length)))
 
 
 @dataclass(frozen=True, slots=True)

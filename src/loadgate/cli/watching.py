@@ -11,15 +11,18 @@ from typing import Any, Final
 
 import click
 
+from loadgate.cli.disk_check import LOOK_EVERY, DiskWatch, look_at
 from loadgate.errors import LoadgateError, StoreError
 from loadgate.judge.gather import gather
 from loadgate.judge.run import void_reasons
 from loadgate.judge.verdict import judge
+from loadgate.plan.disk_budget import disk_budget
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_duration
 from loadgate.report.text import clean
 from loadgate.store.folder import RunFolder
-from loadgate.store.watch import AlertChange, Reading
+from loadgate.store.log_files import rotate_logs
+from loadgate.store.watch import AlertChange, Reading, WatchReader
 from loadgate.store.watch_desk import WatchDesk
 from loadgate.watch.actions import Responder
 from loadgate.watch.alert_feed import LiveAlerts
@@ -80,6 +83,8 @@ class Watching:
         self._unwritten: deque[AlertChange] = deque()
         self._blind = ""
         self._told: set[str] = set()
+        self._disk = DiskWatch(disk_budget(plan)) if has_load else None
+        self._kept_at = 0.0
 
     def begin(self, anchor: float) -> None:
         """Begin at run time 0, which is `anchor` (CLOCK_MONOTONIC), or go on where an earlier one was."""
@@ -96,6 +101,9 @@ class Watching:
         """Take in what the alert rules have to say by now; call it about twice a second."""
         if self._alerts is not None:
             self._take(lambda alerts: alerts.step(self._now()))
+        if self._now() - self._kept_at >= LOOK_EVERY:
+            self._kept_at = self._now()
+            self._keep_small()
         self._tell_errors()
 
     def latest(self) -> dict[tuple[str, str], Reading]:
@@ -178,6 +186,27 @@ class Watching:
             return None
         evidence = gather(self._folder, self._plan, running=True, until=self._now() - SETTLED_AFTER)
         return judge(evidence, now=datetime.now(UTC)).to_dict()
+
+    # -- the disk -------------------------------------------------------------------------------
+
+    def _keep_small(self) -> None:
+        """Rotate logs, pack what is old, and tell of the disk; what goes wrong is told once."""
+        for fault in rotate_logs(self._folder.logs):
+            self._tell_once(f"logs: {fault}")
+        try:
+            self._desk.compact(self._now())
+            for one in self._dropped():
+                self._tell_once(one)
+        except StoreError as error:
+            self._tell_once(f"watch database: {error.message}")
+        if self._disk is not None:
+            for text in self._disk.look(look_at(self._folder.path)):
+                self._say(text)
+
+    def _dropped(self) -> list[str]:
+        """Say what was dropped for its number, without the figures, which only grow."""
+        with WatchReader(self._folder.watch_database) as reader:
+            return [f"the oldest {one.kind} of {one.name} are dropped: too many" for one in reader.dropped()]
 
     # -- small things ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ An estimate of what the run's folder grows to, on the high side. The sizes are m
   and the indices add 700 bytes.
 - Windows and fleet rows are kept by age, as docs/run-database.md says: single seconds for an hour, 10 s for a
   day, 60 s for ever.
-- A reading takes 12 bytes once it is packed, and 120 in the day before that, index included
+- A reading takes 12 bytes once it is packed, and 120 in the hours before, index included
   (`tests/store/test_store_packed.py` measures both). A point of an alert rule takes as much.
 
 What happens to a run and is not planned (alerts, failures, lost workers) has a share of its own, which the
@@ -35,8 +35,8 @@ LEDGER_ROW: Final = 40.0
 OBJECTIVE_WINDOW: Final = 100.0
 READING: Final = 12.0
 READING_FRESH: Final = 120.0
-FRESH_FOR: Final = 90_000.0
-"""Seconds for which readings and points are kept as rows: a day, and the hour in which they are packed."""
+FRESH_FOR: Final = 10_800.0
+"""Seconds for which readings and points are rows: two hours, and the hour in which they are packed."""
 LEVELS: Final = ((3600.0, 1.0), (86_400.0, 10.0), (math.inf, 60.0))
 """Up to which age, in seconds, rows of how many seconds are kept."""
 ENDPOINTS_UNKNOWN: Final = 5

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from loadgate.errors import StoreError
 from loadgate.store.connection import Opened, open_for_reading, open_for_writing
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.schema import watch_schema
 from loadgate.store.values import from_json, to_json
+from loadgate.store.watch_bounds import HOUR, Dropped, compact
+from loadgate.store.watch_rows import (
+    POINT_COLUMNS,
+    Point,
+    Reading,
+    point_of,
+    require_finite,
+    unpack_points,
+    unpack_readings,
+)
 
+__all__ = [
+    "ActionStage",
+    "AlertChange",
+    "Dropped",
+    "Notice",
+    "Point",
+    "Reading",
+    "WatchReader",
+    "WatchWriter",
+]
 
-class Reading(NamedTuple):
-    """One reading of a probe: `at` in run time, `took` in seconds, the value in SI units.
-
-    A failed attempt has the value None and says why in `error`; it is "no data", never 0.
-    """
-
-    at: float
-    probe: str
-    reading: str
-    value: float | None
-    error: str
-    took: float
+_POINTS = ", ".join(f'"{name}"' for name in POINT_COLUMNS)
 
 
 class AlertChange(NamedTuple):
@@ -90,7 +98,7 @@ class WatchWriter:
         """Write readings, all or none; StoreError for a value that is no finite number."""
         rows = list(readings)
         for reading in rows:
-            _require_finite(reading.value, f"the reading {reading.probe}.{reading.reading}")
+            require_finite(reading.value, f"the reading {reading.probe}.{reading.reading}")
         if rows:
             with self._transaction() as connection:
                 connection.executemany(
@@ -98,9 +106,27 @@ class WatchWriter:
                     rows,
                 )
 
+    def points(self, points: Iterable[Point]) -> None:
+        """Write what windows of alert rules said, all or none; one that is there already stays as it is."""
+        rows = list(points)
+        if rows:
+            marks = ", ".join("?" * len(POINT_COLUMNS))
+            with self._transaction() as connection:
+                connection.executemany(
+                    f"INSERT OR IGNORE INTO alert_point ({_POINTS}) VALUES ({marks})", rows
+                )
+
+    def compact(self, now: float) -> bool:
+        """Pack what is old at run time `now`, and drop what is past a cap; True when there is more to do.
+
+        It does a bounded part of it; call it once a minute, and again while it returns True.
+        """
+        with self._transaction() as connection:
+            return compact(connection, now)
+
     def alert(self, change: AlertChange) -> int:
         """Write a change of state, and return its id, by which actions refer to it."""
-        _require_finite(change.value, f"the alert {change.rule}")
+        require_finite(change.value, f"the alert {change.rule}")
         with self._transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO alert (at, wall, rule, severity, state, value, detail) "
@@ -196,8 +222,42 @@ class WatchReader:
                 clauses.append(clause)
                 values.append(value)
         statement = "SELECT at, probe, reading, value, error, took FROM probe"
-        rows = self._rows(f"{statement} WHERE {' AND '.join(clauses)} ORDER BY at, id", values)
-        return [Reading(*row) for row in rows]
+        with self._snapshot():
+            rows = self._rows(f"{statement} WHERE {' AND '.join(clauses)} ORDER BY at, id", values)
+            packed = [*self._packed(name, start, end)]
+        fresh = [
+            Reading(at, sys.intern(probe), sys.intern(reading), *rest) for at, probe, reading, *rest in rows
+        ]
+        return sorted([*packed, *fresh], key=lambda item: item.at) if packed else fresh
+
+    def _packed(self, name: str | None, start: float | None, end: float | None) -> Iterator[Reading]:
+        """Give the readings that lie in packed hours, as `readings` chooses them."""
+        rows = self._rows(
+            "SELECT probe, data FROM probe_block WHERE (?1 IS NULL OR probe = ?1 OR "
+            "substr(?1, 1, length(probe) + 1) = probe || '.') "
+            "AND (?2 IS NULL OR start + ?4 > ?2) AND (?3 IS NULL OR start < ?3) ORDER BY start, probe",
+            [name, start, end, HOUR],
+        )
+        for probe, data in rows:
+            for one in unpack_readings(probe, data):
+                if name is not None and name not in (probe, f"{probe}.{one.reading}"):
+                    continue
+                if (start is None or one.at >= start) and (end is None or one.at < end):
+                    yield one
+
+    def points(self, rule: str) -> list[Point]:
+        """Give what the windows of a rule said, as the live engine evaluated them, in order of time."""
+        with self._snapshot():
+            blocks = self._rows("SELECT data FROM alert_point_block WHERE rule = ? ORDER BY start", [rule])
+            rows = self._rows(f"SELECT {_POINTS} FROM alert_point WHERE rule = ? ORDER BY start", [rule])
+        # A point that came again after its hour was packed is the same one.
+        found = {point.start: point for row in rows for point in [point_of(row)]}
+        found.update({one.start: one for (data,) in blocks for one in unpack_points(rule, data)})
+        return [found[start] for start in sorted(found)]
+
+    def dropped(self) -> list[Dropped]:
+        """Give what was dropped because there was too much of it, by kind and name."""
+        return [Dropped(*row) for row in self._rows("SELECT * FROM dropped ORDER BY kind, name", [])]
 
     def alerts(self, rule: str | None = None) -> list[AlertChange]:
         """Give the changes of state of one rule or all, in the order in which they were written."""
@@ -250,6 +310,21 @@ class WatchReader:
             self._opened = open_for_reading(self._path, watch_schema())
         return self._opened
 
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Read from one state of the database: an hour must not be packed between two looks at it."""
+        opened = self._open()
+        if opened is None or opened.connection.in_transaction:
+            yield
+            return
+        with told_as_store_errors("read", self._path):
+            opened.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with told_as_store_errors("read", self._path):
+                opened.connection.execute("COMMIT")
+
     def _rows(self, statement: str, values: list[Any]) -> list[Any]:
         opened = self._open()
         if opened is None:
@@ -258,10 +333,3 @@ class WatchReader:
             if watch_schema().version_in(opened.connection) == 0:
                 return []
             return opened.connection.execute(statement, values).fetchall()
-
-
-def _require_finite(value: float | None, what: str) -> None:
-    if value is not None and not math.isfinite(value):
-        raise StoreError(
-            f"{what} is {value}, which is no number", hint="write no value, and the error instead"
-        )

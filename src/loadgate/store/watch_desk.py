@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Protocol, Self, TypeVar
 
 from loadgate.errors import StoreError
-from loadgate.store.watch import ActionStage, AlertChange, Notice, Reading, WatchWriter
+from loadgate.store.watch import ActionStage, AlertChange, Notice, Point, Reading, WatchWriter
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ class WatchDesk:
         self._path = path
         self._lock = Lock()
         self._closed = False
+        self._compacting: Future[None] | None = None
         self._hand = ThreadPoolExecutor(1, thread_name_prefix="loadgate-watch-writer")
         try:
             self._writer = self._hand.submit(make_writer, path).result()
@@ -53,6 +54,23 @@ class WatchDesk:
         """Write readings, all or none."""
         rows = tuple(readings)
         self._done(lambda: self._writer.readings(rows))
+
+    def points(self, points: Iterable[Point]) -> None:
+        """Write what windows of alert rules said, all or none."""
+        rows = tuple(points)
+        self._done(lambda: self._writer.points(rows))
+
+    def compact(self, now: float) -> None:
+        """Let the database be kept small, at run time `now`; returns at once, and tells faults with the next.
+
+        It is done in steps, between which others write. StoreError is what the last one ended with.
+        """
+        with self._lock:
+            if self._closed or (self._compacting is not None and not self._compacting.done()):
+                return
+            done, self._compacting = self._compacting, self._hand.submit(self._compact, now)
+        if done is not None:
+            done.result()
 
     def alert(self, change: AlertChange) -> int:
         """Write a change of state of an alert, and return its id."""
@@ -91,6 +109,12 @@ class WatchDesk:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _compact(self, now: float) -> None:
+        if self._writer.compact(now):
+            with self._lock:
+                if not self._closed:
+                    self._compacting = self._hand.submit(self._compact, now)
+
     def _done(self, task: Callable[[], T]) -> T:
         with self._lock:
             if self._closed:
@@ -107,6 +131,13 @@ class _LentWriter(WatchWriter):
 
     def readings(self, readings: Iterable[Reading]) -> None:
         self._desk.readings(readings)
+
+    def points(self, points: Iterable[Point]) -> None:
+        self._desk.points(points)
+
+    def compact(self, now: float) -> bool:
+        self._desk.compact(now)
+        return False
 
     def alert(self, change: AlertChange) -> int:
         return self._desk.alert(change)
