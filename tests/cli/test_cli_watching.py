@@ -33,6 +33,7 @@ class Rules:
     """Rules that say two things once."""
 
     standing: dict[str, str] = {}
+    unread: list[str] = []
 
     def __init__(self, *_: object) -> None:
         self.left = list(CHANGES)

@@ -178,7 +178,8 @@ def test_a_restart_goes_on_from_where_the_rules_stood(make_run: Any, monkeypatch
     monkeypatch.setattr(RunReader, "windows", noted)
     with LiveAlerts(run.plan, run.folder) as again:
         again.step(101.0)
-    assert min(asked) >= 80.0
+    # The minute in which it goes on, since older seconds may be merged to minutes.
+    assert min(asked) == 60.0
 
 
 def test_readings_alone_are_enough(make_run: Any) -> None:

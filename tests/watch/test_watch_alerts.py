@@ -250,12 +250,12 @@ def test_a_late_window_changes_nothing_that_was_said() -> None:
     assert watch.late == 1
 
 
-def test_a_compacted_window_that_cannot_be_cut_is_refused() -> None:
-    """One of 60 s says nothing of 10 s; one of 5 s does."""
-    made = plan({"name": "errors", "when": "error_rate > 1%"})
+def test_a_merged_window_that_cannot_be_cut_says_nothing() -> None:
+    """One of 60 s says nothing of 10 s, which is noted and is no silence; one of 5 s does."""
+    made = plan({"name": "errors", "when": "error_rate > 1%", "no_data": "fire"})
     watch = AlertWatch(made.alerts, made.timeline)
-    with pytest.raises(StoreError, match="cannot be cut"):
-        watch.advance(Batch(60.0, [Window(0, 60, "emotion", "steady", {"ok": 1})]))
+    assert watch.advance(Batch(60.0, [Window(0, 60, "emotion", "steady", {"ok": 1})])) == []
+    assert watch.unread == {"errors": [(0.0, 60.0)]}
     fits = Window(5, 5, "emotion", "steady", {"failed": 1})
     assert len(AlertWatch(made.alerts, made.timeline).advance(Batch(10.0, [fits]))) == 1
 

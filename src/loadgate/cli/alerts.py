@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from loadgate.plan.timeline import Timeline
 from loadgate.plan.units import UnitError, format_duration
 from loadgate.report.alerts import listing, timeline
 from loadgate.store.folder import RunFolder, find_run, results_root
-from loadgate.store.watch import AlertChange, WatchReader
+from loadgate.store.watch import AlertChange, Dropped, WatchReader
 from loadgate.watch.alert_cases import TOLD, differences, points_of, read_given, say
 from loadgate.watch.alert_feed import replay, stored_plan
 from loadgate.watch.alert_summary import summary_of
@@ -162,17 +162,31 @@ def _of_run(rules: Path, folder: RunFolder, scenario: Path | None) -> Outcome:
         chosen = rules_for(rules, plan).rules
     else:
         chosen = _load(rules, scenario).rules
-    changes = replay(folder, chosen, plan)
+    unread: dict[str, list[str]] = {}
+    changes = replay(folder, chosen, plan, unread)
+    notes = [text for texts in unread.values() for text in texts]
     nothing = ""
     if chosen != plan.alerts:
         nothing = "the run had other rules, so there is nothing to hold this against"
     elif not folder.watch_database.exists():
         nothing = "nobody watched the run, so there is nothing to hold this against"
     if nothing:
-        return Outcome(changes, None, notes=[nothing])
+        return Outcome(changes, None, notes=[*notes, nothing])
     with WatchReader(folder.watch_database) as reader:
-        said = reader.alerts()
-    return Outcome(changes, f"what run {folder.id} was told", _unlike(changes, said))
+        said, dropped = reader.alerts(), {one.name: one for one in reader.dropped() if one.kind == "changes"}
+    notes += [
+        f"{one.n} earlier changes of rule '{one.name}' are not kept: there were too many"
+        for one in dropped.values()
+    ]
+    # What was said of a time that cannot be told any more, or is not kept, is neither right nor wrong.
+    told = [one for one in changes if one.rule not in unread and not _is_dropped(one, dropped)]
+    known = [one for one in said if one.rule not in unread and not _is_dropped(one, dropped)]
+    return Outcome(changes, f"what run {folder.id} was told", _unlike(told, known), notes)
+
+
+def _is_dropped(change: AlertChange, dropped: Mapping[str, Dropped]) -> bool:
+    found = dropped.get(change.rule)
+    return found is not None and change.at <= found.until
 
 
 def _unlike(changes: Sequence[AlertChange], said: Sequence[AlertChange]) -> list[str]:

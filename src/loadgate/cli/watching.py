@@ -92,7 +92,7 @@ class Watching:
         self._notifier.start()
         self._responder.start()
         self._responder.resume(void=self._is_void())
-        self._alerts = LiveAlerts(self._plan, self._folder)
+        self._alerts = LiveAlerts(self._plan, self._folder, self._desk.points)
         plan, path = self._plan, self._folder.watch_database
         self._probes = ProbeRunner(plan, anchor, path, os.environ, self._desk.lend)
         self._probes.start()
@@ -158,6 +158,8 @@ class Watching:
             self._tell_once(self._blind)
         else:
             self._blind = ""
+        for text in self._alerts.unread:
+            self._tell_once(f"alerts: {text}")
 
     def _change(self, change: AlertChange) -> None:
         wall = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -170,6 +170,11 @@ class RunReader:
         with told_as_store_errors("read", self._path):
             return revision, [window_of(row) for row in rows]
 
+    def merged_until(self) -> int:
+        """Give the run time up to which some window is longer than a second; 0 where none is."""
+        rows = self._rows("SELECT coalesce(max(second + span), 0) FROM window WHERE span > 1", [])
+        return int(next(iter(rows), (0,))[0])
+
     def endpoints(self) -> list[str]:
         """Give the endpoints that have any window, sorted."""
         return [row[0] for row in self._rows("SELECT DISTINCT endpoint FROM window ORDER BY endpoint", [])]

@@ -6,27 +6,36 @@ probe's time limit has passed since it was due. The engine reads everything up t
 so what comes later than that changes nothing that was said.
 
 A control room that was killed goes on from `alerts.json`, which holds where the rules stood, and reads the
-series from there on. What is in watch.db already is not said again. Without that file it starts from run
-time 0.
+series from there on. What is in watch.db already is not said again. Without that file it follows the points
+that were kept in watch.db (what each window of each rule said), and reads the series from the last one on.
+
+Old seconds are merged into longer rows. A rule whose windows are as long, or longer, is told from these all
+the same; for any other the kept points are what is left, and where there are none either, because nobody
+evaluated the rule within the hour, that is said. It is never taken for silence of the target.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
 
 from loadgate.errors import StoreError
+from loadgate.measure.delta import FleetRow
 from loadgate.plan.alerts import AlertRule
 from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
-from loadgate.store.watch import AlertChange, Reading, WatchReader
+from loadgate.store.watch import AlertChange, Point, Reading, WatchReader
+from loadgate.watch.alert_state import TOLERANCE
 from loadgate.watch.alerts import AlertWatch, Batch, in_order
+from loadgate.watch.kept_points import key_of, not_told
 
 LAG: Final = 3.0
 """Seconds after which a second that every worker has told of is taken as complete."""
@@ -38,6 +47,10 @@ PIECE: Final = 60.0
 """Seconds of windows that are read at a time, so that a replay's memory is bounded."""
 READINGS_PIECE: Final = 21_600.0
 """Seconds of readings that are read at a time: there are few of them, and each look goes over all of them."""
+LONGEST_ROW: Final = 60
+"""Seconds of the longest row into which old seconds are merged; rows begin at multiples of their length."""
+POINTS_MOST: Final = 100_000
+"""Points that wait while they cannot be written; of more the oldest are given up."""
 SAVE_EVERY: Final = 60.0
 """Seconds of run time between two writings of where the rules stand."""
 STATE_FILE: Final = "alerts.json"
@@ -52,6 +65,9 @@ class _Series:
         self._seen: WatchReader | None = None
         # Infinity where there is no rule on requests: then no window is read.
         self._read_to = watch.since
+        if math.isfinite(self._read_to):
+            # A merged row may begin before what is asked for, and reach into it.
+            self._read_to -= self._read_to % LONGEST_ROW
         self._probed = {name: watch.wanted_of(name) for name in watch.probes}
         self._told_to = 0
         self._looked_at = -math.inf
@@ -129,12 +145,20 @@ class _Series:
     def _of_load(self, start: float, end: float) -> Batch:
         reported: set[int] = set()
         with self.run.snapshot():
-            windows = list(self.run.windows(start=start, end=end, series=self._watch.series))
+            found = self.run.windows(start=start, end=end, series=self._watch.series)
+            windows = [window for window in found if window.end > self._watch.since]
             for row in self.run.fleet(after=math.ceil(start) - 1) if self._watch.counts else ():
                 if row.second >= end:
                     break
-                reported.add(row.second)
+                reported.update(self._told_of(row))
         return Batch(end, windows, reported)
+
+    def _told_of(self, row: FleetRow) -> range:
+        """Return the seconds that a worker's row tells of; where some are missing nobody knows which."""
+        span, told = getattr(row, "span", 1), getattr(row, "told", 1)
+        if told < span:
+            self._watch.cannot_tell(row.second, row.second + span)
+        return range(row.second, row.second + span)
 
     @property
     def seen(self) -> WatchReader:
@@ -152,9 +176,13 @@ class LiveAlerts:
     `alerts.json`. StoreError when a database cannot be read just now; the next step goes on from there.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder) -> None:
-        self._plan, self._folder = plan, folder
-        self._watch = AlertWatch(plan.alerts, plan.timeline)
+    def __init__(
+        self, plan: Plan, folder: RunFolder, keep: Callable[[Sequence[Point]], None] | None = None
+    ) -> None:
+        """Go on where an earlier one was; `keep` writes points, and raises StoreError when it cannot."""
+        self._plan, self._folder, self._keep = plan, folder, keep
+        self._points: deque[Point] = deque(maxlen=POINTS_MOST)
+        self._watch = self._fresh()
         self._series = _Series(folder, self._watch)
         self._timeouts = {probe.name: probe.timeout for probe in plan.scenario.probes}
         self._saved_at = 0.0
@@ -168,6 +196,11 @@ class LiveAlerts:
     def standing(self) -> dict[str, str]:
         """Return the state of each rule: "inactive", "pending", "firing" or "flapping"."""
         return self._watch.said
+
+    @property
+    def unread(self) -> list[str]:
+        """Say what could not be evaluated, because nobody did in time."""
+        return [not_told(name, *part) for name, parts in self._watch.unread.items() for part in parts]
 
     def step(self, now: float) -> list[AlertChange]:
         """Return what is new to say at run time `now`; what was returned before has been written."""
@@ -188,7 +221,10 @@ class LiveAlerts:
         if end is None:
             return []
         found = self._take(end, dict.fromkeys(self._watch.probes, end))
-        return in_order(found + self._unsaid(self._watch.finish(end)), self._watch.rules)
+        found = in_order(found + self._unsaid(self._watch.finish(end)), self._watch.rules)
+        with suppress(StoreError):  # what was said matters more, and is still to be written
+            self._keep_points()
+        return found
 
     def close(self) -> None:
         """Close the databases; again is fine."""
@@ -240,15 +276,34 @@ class LiveAlerts:
             values: Any = orjson.loads(self._state.read_bytes())
             self._watch.restore(values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError):
-            # Gone, cut short, or of other rules: the stored series says all of it again.
-            self._watch = AlertWatch(self._plan.alerts, self._plan.timeline)
+            # Gone, cut short, or of other rules: the kept points and the stored series say it again.
+            self._watch = self._fresh()
+            self._follow_points()
         self._series.close()
         self._series = _Series(self._folder, self._watch)
+
+    def _fresh(self) -> AlertWatch:
+        return AlertWatch(self._plan.alerts, self._plan.timeline, keep_points=self._keep is not None)
+
+    def _follow_points(self) -> None:
+        for rule in self._watch.rules:
+            points = self._series.seen.points(key_of(rule))
+            self._found += self._unsaid(self._watch.follow(rule.name, unbroken(points)))
+        self._watch.take_points()
+
+    def _keep_points(self) -> None:
+        """Write the points of what was looked at; those that cannot be written wait for the next time."""
+        self._points.extend(self._watch.take_points())
+        if self._keep is not None and self._points:
+            self._keep(tuple(self._points))
+            self._points.clear()
 
     def _save(self, now: float) -> None:
         if now - self._saved_at < SAVE_EVERY:
             return
         self._saved_at = now
+        # First: where the rules stand must never be ahead of their points.
+        self._keep_points()
         draft = self._state.with_suffix(".new")
         content = orjson.dumps(self._watch.to_dict())
         try:
@@ -261,15 +316,48 @@ class LiveAlerts:
             raise StoreError(f"{self._state} cannot be written: {error.strerror or error}") from error
 
 
+def unbroken(points: Sequence[Point]) -> list[Point]:
+    """Return the points from run time 0 up to the first that is missing."""
+    found: list[Point] = []
+    for point in points:
+        if abs(point.start - (found[-1].end if found else 0.0)) > TOLERANCE:
+            break
+        found.append(point)
+    return found
+
+
+def _kept_changes(folder: RunFolder, watch: AlertWatch, merged_until: float) -> list[AlertChange]:
+    """Let the rules of which points were kept follow these where seconds are merged."""
+    changes: list[AlertChange] = []
+    with WatchReader(folder.watch_database) as seen:
+        for rule in watch.rules:
+            if rule.subject.of_requests:
+                points = [point for point in seen.points(key_of(rule)) if point.start < merged_until]
+                changes += watch.follow(rule.name, points)
+    return changes
+
+
 def replay(
-    folder: RunFolder, rules: Sequence[AlertRule] | None = None, plan: Plan | None = None
+    folder: RunFolder,
+    rules: Sequence[AlertRule] | None = None,
+    plan: Plan | None = None,
+    notes: dict[str, list[str]] | None = None,
 ) -> list[AlertChange]:
     """Return all that the rules say of a stored run, from its beginning to its end or as far as it has come.
 
-    `rules` and `plan` replace those of the run. StoreError when a database cannot be read.
+    `rules` and `plan` replace those of the run. Where old seconds were merged into longer rows, the rules of
+    the run go by the points that were kept of them. A rule that cannot be told there, be it another one, or
+    not evaluated while the run went on, says nothing there; `notes` then gets what to say of it, by its name.
+    StoreError when a database cannot be read.
     """
     plan = plan if plan is not None else stored_plan(folder)
     watch = AlertWatch(plan.alerts if rules is None else rules, plan.timeline)
+    kept: list[AlertChange] = []
+    if folder.database.exists():
+        with RunReader(folder.database) as reader:
+            merged_until = reader.merged_until()
+        if merged_until > 0:
+            kept = _kept_changes(folder, watch, merged_until)
     series = _Series(folder, watch)
     try:
         end = series.ended_at()
@@ -278,11 +366,13 @@ def replay(
         if not folder.database.exists():
             last = max((one.at for one in series.seen.readings()), default=0.0)
             probed = dict.fromkeys(watch.probes, last)
-        changes: list[AlertChange] = []
+        changes = kept
         for batch in series.pieces(until, probed):
             changes += watch.advance(batch)
         if end is not None:
             changes += watch.finish(end)
+        if notes is not None:
+            notes |= {n: [not_told(n, *part) for part in parts] for n, parts in watch.unread.items()}
         return in_order(changes, watch.rules)
     finally:
         series.close()

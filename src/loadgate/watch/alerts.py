@@ -20,8 +20,9 @@ from loadgate.measure.window import Window
 from loadgate.plan.alerts import AlertRule
 from loadgate.plan.timeline import Timeline
 from loadgate.plan.units import format_duration, format_number, format_share
-from loadgate.store.watch import AlertChange, Reading
-from loadgate.watch.alert_state import Move, RuleState, move
+from loadgate.store.watch import AlertChange, Point, Reading
+from loadgate.watch.alert_state import TOLERANCE, Move, RuleState, move
+from loadgate.watch.kept_points import key_of, point_of, sample_of
 from loadgate.watch.reading_series import ReadingSampler
 from loadgate.watch.series import RequestSampler, Sample, series_needed
 
@@ -46,8 +47,12 @@ class Batch:
 class AlertWatch:
     """The rules of a run and where they stand, in memory that does not grow with the run."""
 
-    def __init__(self, rules: Sequence[AlertRule], timeline: Timeline) -> None:
+    def __init__(self, rules: Sequence[AlertRule], timeline: Timeline, *, keep_points: bool = False) -> None:
         self.rules = tuple(rules)
+        self.unread: dict[str, list[tuple[float, float]]] = {}
+        """The stretches of run time that could not be looked at, by rule: what is stored is too coarse."""
+        self._points: list[Point] | None = [] if keep_points else None
+        self._keys = {rule.name: key_of(rule) for rule in self.rules} if keep_points else {}
         self._requests: dict[str, RequestSampler] = {}
         self._readings: dict[str, ReadingSampler] = {}
         for rule in self.rules:
@@ -97,7 +102,7 @@ class AlertWatch:
     def advance(self, batch: Batch) -> list[AlertChange]:
         """Take in a piece of the series, and return what there is to tell, in order of time and of the rules.
 
-        Raise StoreError when the windows are longer than those of a rule.
+        Windows of a rule that cannot be told from what is stored say nothing, and are noted in `unread`.
         """
         for window in batch.windows:
             for one in self._requests.values():
@@ -129,7 +134,50 @@ class AlertWatch:
             changes += self._moved(rule, sample) if sample is not None else []
         return in_order(changes, self.rules)
 
+    def follow(self, name: str, points: Sequence[Point]) -> list[AlertChange]:
+        """Let a rule go by kept points, before anything else is given; return what there is to tell.
+
+        They are in order of time. What lies between two of them was not kept, and is noted in `unread`.
+        """
+        rule = next(rule for rule in self.rules if rule.name == name)
+        sampler = self._requests.get(name) or self._readings[name]
+        samples, position, changes = [], sampler.position, list[AlertChange]()
+        for point in points:
+            if point.start < position - TOLERANCE:
+                continue
+            if point.start > position + TOLERANCE:
+                self._note_unread(name, position, point.start)
+            sample, position = sample_of(rule, point), point.end
+            samples.append(sample)
+            changes += self._moved(rule, sample)
+        if samples:
+            sampler.resume(samples)
+        return changes
+
+    def take_points(self) -> list[Point]:
+        """Return the points of all windows that were looked at since the last call; see `keep_points`."""
+        found = self._points or []
+        if self._points is not None:
+            self._points = []
+        return found
+
+    def cannot_tell(self, start: float, end: float) -> None:
+        """Note that what came per second in some time cannot be told any more."""
+        for one in self._requests.values():
+            if one.rule.subject.metric == "throughput":
+                one.cannot_tell(start, end)
+
+    def _note_unread(self, name: str, start: float, end: float) -> None:
+        found = self.unread.setdefault(name, [])
+        if found and abs(found[-1][1] - start) <= TOLERANCE:
+            start = found.pop()[0]
+        found.append((start, end))
+
     def _moved(self, rule: AlertRule, sample: Sample) -> list[AlertChange]:
+        if sample.unread:
+            self._note_unread(rule.name, sample.start, sample.end)
+        elif self._points is not None:
+            self._points.append(point_of(self._keys[rule.name], sample))
         moved = move(rule, self._states[rule.name], sample)
         self._states[rule.name] = moved.state
         return [change_of(rule, sample, moved)] if moved.said is not None else []

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from loadgate.errors import StoreError
 from loadgate.measure.histogram import rank_of
 from loadgate.measure.levels import (
     edges,
@@ -50,6 +49,11 @@ class Sample:
     clear: bool | None = None
     pair: BurnPair | None = None
     short: float = 0.0
+    bad: int = 0
+    of: int = 0
+    """Of a burn rate: the bad requests of this window alone, and all of them."""
+    unread: bool = False
+    """The window cannot be told from merged rows: it says nothing, and that is no silence of the target."""
 
 
 class Sampler(Protocol):
@@ -72,6 +76,10 @@ class Sampler(Protocol):
 
     def restore(self, position: float, state: Any) -> None:
         """Go on from a window's end with what `state` gave there."""
+        ...
+
+    def resume(self, samples: Sequence[Sample]) -> None:
+        """Go on from the end of the last of these samples, all that there were before."""
         ...
 
 
@@ -136,6 +144,13 @@ class WindowSampler:
         """Go on from a window's end."""
         self.position, self._any = position, bool(state["any"])
 
+    def resume(self, samples: Sequence[Sample]) -> None:
+        """Go on from the end of the last of these samples; one that is cut short was the last of its run."""
+        last = samples[-1]
+        whole = last.end - last.start >= self.rule.every - TOLERANCE
+        self.position = last.end if whole else math.inf
+        self._any = any(sample.seconds > 0 for sample in samples)
+
     def sample(self, start: float, end: float) -> Sample:
         """Return the sample of one window, and forget what it was made of."""
         raise NotImplementedError
@@ -171,6 +186,7 @@ class RequestSampler(WindowSampler):
         super().__init__(rule, timeline)
         self._buckets: dict[int, _Bucket] = {}
         self._reported: set[int] = set()
+        self._unread: set[int] = set()
         self._burns: list[tuple[float, int, int, float]] = []
         subject = rule.subject
         self.series = series_needed(rule)
@@ -178,14 +194,20 @@ class RequestSampler(WindowSampler):
         self._clock: Clock = "service" if subject.metric == "service_time" else "response"
 
     def take(self, window: Window) -> None:
-        """Take in a window of the run; StoreError for one that is too long to be cut into the rule's own."""
+        """Take in a window of the run.
+
+        One that is too long to be cut makes the rule's own windows that it reaches into unreadable.
+        """
         subject, rule = self.rule.subject, self.rule
         if subject.endpoint not in (None, window.endpoint):
             return
-        if window.second < self.position:
+        if window.end <= self.position + TOLERANCE:
             self.late += 1
             return
-        index = self._index(window)
+        index = int(window.second // rule.every)
+        if self._is_uncuttable(window, index):
+            self.cannot_tell(window.second, window.end)
+            return
         if self._rate:
             self._reported.update(range(window.second, window.end))
             if overlap(self.parts, window.second, window.end) >= window.span - TOLERANCE:
@@ -204,16 +226,27 @@ class RequestSampler(WindowSampler):
         if self._rate:
             self._reported.update(second for second in seconds if second >= self.position)
 
-    def _index(self, window: Window) -> int:
+    def cannot_tell(self, start: float, end: float) -> None:
+        """Note that the windows of the rule that reach into some time cannot be told from what is stored."""
         every = self.rule.every
-        index = int(window.second // every)
-        if window.end > (index + 1) * every + TOLERANCE:
-            raise StoreError(
-                f"the windows of this run are {window.span} s long here, and rule '{self.rule.name}' has "
-                f"windows of {every:g} s: they cannot be cut",
-                hint="an old run keeps only longer windows; what was said while it ran is in its watch.db",
-            )
-        return index
+        first = max(int(start // every), 0 if math.isinf(self.position) else int(self.position // every))
+        self._unread.update(range(first, math.ceil((end - TOLERANCE) / every)))
+
+    def _is_uncuttable(self, window: Window, index: int) -> bool:
+        """Tell whether a window lies in more than one of the rule's own, or partly where it does not look."""
+        if (
+            window.second < self.position - TOLERANCE
+            or window.end > (index + 1) * self.rule.every + TOLERANCE
+        ):
+            return True
+        if window.span == 1:
+            return False
+        if self._rate:
+            return TOLERANCE < overlap(self.parts, window.second, window.end) < window.span - TOLERANCE
+        return any(
+            low < window.end and window.second < high and not (low <= window.second and window.end <= high)
+            for low, high in self.rule.excluded
+        )
 
     def _bucket(self, index: int, window: Window) -> _Bucket:
         found = self._buckets.get(index)
@@ -225,6 +258,10 @@ class RequestSampler(WindowSampler):
         """Return the sample of one window from all that was merged into it."""
         index = int(start // self.rule.every)
         bucket = self._buckets.pop(index, None)
+        if index in self._unread:
+            self._unread.discard(index)
+            self._reported = {second for second in self._reported if second >= end}
+            return Sample(start, end, 0.0, unread=True)
         seconds = overlap(self.parts, start, end)
         empty = Sample(start, end, seconds)
         if self._rate:
@@ -324,7 +361,9 @@ class RequestSampler(WindowSampler):
             found.append((burns, min(long, short) / pair.factor, long, short, count, pair))
         chosen = next((item for item in found if item[0]), max(found, key=lambda item: item[1]))
         burns, _, long, short, count, pair = chosen
-        return replace(empty, value=long, n=count, past=burns, clear=not burns, pair=pair, short=short)
+        return replace(
+            empty, value=long, n=count, past=burns, clear=not burns, pair=pair, short=short, bad=bad, of=n
+        )
 
     def _from(self, end: float, length: float) -> float:
         return end - length - self.rule.every / 2
@@ -345,6 +384,14 @@ class RequestSampler(WindowSampler):
         """Go on from a window's end."""
         super().restore(position, state)
         self._burns = [(float(a), int(b), int(c), float(d)) for a, b, c, d in state["burns"]]
+
+    def resume(self, samples: Sequence[Sample]) -> None:
+        """Go on from the end of the last of these samples, with what its burn rates are made of."""
+        super().resume(samples)
+        if self.rule.burn is not None:
+            since = self._from(samples[-1].end, max(pair.long for pair in self.rule.burn.pairs))
+            found = [(one.start, one.bad, one.of, one.seconds) for one in samples if one.of]
+            self._burns = [item for item in found if item[0] >= since]
 
 
 def series_needed(rule: AlertRule) -> frozenset[str]:
