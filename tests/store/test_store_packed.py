@@ -235,7 +235,7 @@ def test_notices_that_a_restart_needs_are_kept(tmp_path: Path, monkeypatch: pyte
             (1.0, "failed", [[known, "firing"]]),
             (2.0, "delivered", [[known, "firing"]]),
             (3.0, "delivered", [[999, "firing"]]),
-            (4.0, "delivered", []),
+            (4.0, "delivered", [[0, "daily:2026-11-24"]]),
             (99_000.0, "failed", [[known, "resolved"]]),
         ):
             writer.notice(Notice(at, "k", "team", stage, {"covers": covers}))

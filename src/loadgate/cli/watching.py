@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from loadgate.cli.daily_summary import DailySummaries
 from loadgate.cli.disk_check import LOOK_EVERY, DiskWatch, look_at
 from loadgate.errors import LoadgateError, StoreError
 from loadgate.judge.gather import gather
@@ -78,6 +79,7 @@ class Watching:
         except BaseException:
             self._desk.close()
             raise
+        self._daily = DailySummaries(plan, folder, self._notifier)
         self._probes: ProbeRunner | None = None
         self._alerts: LiveAlerts | None = None
         self._unwritten: deque[AlertChange] = deque()
@@ -90,6 +92,7 @@ class Watching:
         """Begin at run time 0, which is `anchor` (CLOCK_MONOTONIC), or go on where an earlier one was."""
         self._anchor = anchor
         self._notifier.start()
+        self._daily.begin()
         self._responder.start()
         self._responder.resume(void=self._is_void())
         self._alerts = LiveAlerts(self._plan, self._folder, self._desk.points)
@@ -104,6 +107,7 @@ class Watching:
         if self._now() - self._kept_at >= LOOK_EVERY:
             self._kept_at = self._now()
             self._keep_small()
+        self._daily.look()
         self._tell_errors()
 
     def latest(self) -> dict[tuple[str, str], Reading]:
@@ -128,6 +132,7 @@ class Watching:
     def end(self) -> None:
         """Say what the end of the run says, once it is written down, and carry out and send what is left."""
         self.stop_probes()
+        self._daily.close()
         try:
             if self._alerts is not None:
                 if self._unwritten:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from loadgate.plan.daily import parse_daily
 from loadgate.plan.fields import PlanModel, PlanPath, Seconds
 from loadgate.plan.headers import PREFIX as ENV
 from loadgate.plan.problems import PlanError, Problem
@@ -134,7 +135,19 @@ class Notify(PlanModel):
     digest: Positive = Field(
         default=LATEST_DIGEST - 300, description="how long medium alerts are collected for one message"
     )
+    daily: str | None = Field(
+        default=None,
+        description="time of day at which every receiver is sent a summary of a run that goes on",
+        examples=["08:00 Europe/Berlin"],
+    )
     receiver: tuple[Receiver, ...] = Field(default=(), description="the receivers, in order of escalation")
+
+    @field_validator("daily")
+    @classmethod
+    def _time_of_day(cls, daily: str | None) -> str | None:
+        if daily is not None:
+            parse_daily(daily)
+        return daily
 
     @field_validator("digest")
     @classmethod
@@ -222,6 +235,9 @@ def check_notify(file: str, notify: Notify) -> Iterator[Problem]:
             yield Problem(file, f"{key}.name", message, "give each receiver a name of its own")
         seen.setdefault(receiver.name, index)
         yield from _kind(file, key, receiver)
+    if notify.daily is not None and not notify.receiver:
+        hint = "add a [[notify.receiver]] to the scenario"
+        yield Problem(file, "notify.daily", "has nobody to be sent to", hint, "warning")
     told = {severity for receiver in notify.receiver for severity in receiver.severities}
     untold = [severity for severity in SEVERITIES if severity not in told]
     if notify.receiver and untold:

@@ -96,6 +96,8 @@ class Status:
     unoffered: int = 0
     resumed: tuple[float, ...] = ()
     annotations: tuple[Mapping[str, Any], ...] = ()
+    drift: tuple[str, ...] = ()
+    """What every drift rule says so far."""
     disk: Mapping[str, int | None] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     """What could not be read, and why."""

@@ -239,7 +239,8 @@ def _so_far(judged: Verdict) -> dict[str, Any]:
     # That it still goes on is no news to who asks how it stands.
     known = early_reason(evidence) if evidence.running else None
     reasons = tuple(reason for reason in judged.reasons if reason != known)
-    return {"so_far": grade.value, "void": judged.void, "reasons": reasons}
+    drift = tuple(f"{one.verdict.value} {one.reason}" for one in judged.drift)
+    return {"so_far": grade.value, "void": judged.void, "reasons": reasons, "drift": drift}
 
 
 def _fleet(evidence: Evidence) -> dict[str, Any]:

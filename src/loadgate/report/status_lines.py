@@ -9,7 +9,7 @@ from loadgate.plan.disk_budget import about
 from loadgate.plan.units import format_bytes, format_duration, format_share
 from loadgate.report.alerts import summary_lines
 from loadgate.report.readings import readings_line
-from loadgate.report.standing import WATCH, Hand, Status
+from loadgate.report.standing import WATCH, Hand, ObjectiveNow, Status
 from loadgate.report.text import SYMBOLS, clean, columns, counted, wrapped
 
 MOST_LINES: Final = 3
@@ -33,23 +33,23 @@ def status_lines(status: Status, symbols: Mapping[str, str] = SYMBOLS, width: in
 def _parts(status: Status) -> Iterator[tuple[str, Sequence[str]]]:
     yield "run", [_what(status)]
     yield "state", [_state(status)]
-    yield "time", [_time(status)]
+    yield "time", [time_line(status)]
     if not status.is_over:
         yield "alive", [_hand(hand) for hand in status.writers]
     if status.stability is not None:
-        yield "stable", [_stability(status)]
+        yield "stable", [stability_line(status)]
     if status.mode != WATCH:
         yield "verdict", _verdict(status)
     yield "alerts", _last(summary_lines(status.alerts), "alert") or ["none fired"]
     if status.readings:
         yield "probes", [_readings(status)]
     if status.mode != WATCH:
-        yield "fleet", _fleet(status)
+        yield "fleet", [fleet_line(status)]
     if status.restarts:
         yield "target", _last([_restart(one) for one in status.restarts], "restart")
     if status.annotations:
         yield "notes", _last([_annotation(one) for one in status.annotations], "annotation")
-    yield "disk", [_disk(status)]
+    yield "disk", [disk_line(status)]
     if status.faults:
         yield "unreadable", [clean(fault) for fault in status.faults]
 
@@ -68,20 +68,21 @@ def _state(status: Status) -> str:
     return clean(f"{said}: {status.advice}" if status.advice else said)
 
 
-def _time(status: Status) -> str:
+def time_line(status: Status) -> str:
+    """Say how far a run has come."""
     if status.elapsed is None:
         return "the load has not begun"
-    parts = [f"{_span(status.elapsed)} elapsed"]
+    parts = [f"{span(status.elapsed)} elapsed"]
     if status.planned is not None:
         parts[0] += f" of {format_duration(status.planned)}"
     if status.remaining is not None:
-        parts.append(f"{_span(status.remaining)} left" if status.remaining else "at its planned end")
+        parts.append(f"{span(status.remaining)} left" if status.remaining else "at its planned end")
     if status.phase is not None:
         parts.append(f"phase {status.phase}")
     if status.measured_until is not None and not status.is_over and status.mode != WATCH:
-        parts.append(f"measured until {_span(status.measured_until)}")
+        parts.append(f"measured until {span(status.measured_until)}")
     if status.resumed:
-        parts.append(f"resumed {counted(len(status.resumed), 'time')}, last at {_span(status.resumed[-1])}")
+        parts.append(f"resumed {counted(len(status.resumed), 'time')}, last at {span(status.resumed[-1])}")
     return ", ".join(parts)
 
 
@@ -93,12 +94,13 @@ def _hand(hand: Hand) -> str:
     return f"{hand.part}: {who}{'' if hand.here else ' of another machine'}, {beat}"
 
 
-def _stability(status: Status) -> str:
+def stability_line(status: Status) -> str:
+    """Say for how long nothing has gone wrong, and what did last; the status must have it."""
     found = status.stability
     assert found is not None
     if not found.last:
-        return f"{_span(found.seconds)}, the whole run: no breach, restart or critical alert"
-    return f"{_span(found.seconds)} since {_span(found.since)}: {clean(found.what)}"
+        return f"{span(found.seconds)}, the whole run: no breach, restart or critical alert"
+    return f"{span(found.seconds)} since {span(found.since)}: {clean(found.what)}"
 
 
 def _verdict(status: Status) -> list[str]:
@@ -112,14 +114,15 @@ def _verdict(status: Status) -> list[str]:
     return lines
 
 
-def _fleet(status: Status) -> list[str]:
+def fleet_line(status: Status) -> str:
+    """Say what became of the workers, and what is missing."""
     lost = [one for one in status.losses if one["returned"] is None]
     parts = []
     if status.losses:
         last = status.losses[-1]
         parts.append(
             f"a worker was lost {counted(len(status.losses), 'time')} ({len(lost)} not back), "
-            f"last {clean(last['worker'])} at {_span(last['at'])}"
+            f"last {clean(last['worker'])} at {span(last['at'])}"
         )
     else:
         parts.append("no worker was lost")
@@ -129,7 +132,7 @@ def _fleet(status: Status) -> list[str]:
         parts.append(f"coverage {format_share(round(status.coverage, 4))}")
     if status.unoffered:
         parts.append(f"{counted(status.unoffered, 'arrival')} offered by nobody")
-    return [", ".join(parts)]
+    return ", ".join(parts)
 
 
 def _readings(status: Status) -> str:
@@ -138,15 +141,16 @@ def _readings(status: Status) -> str:
 
 
 def _restart(restart: Mapping[str, Any]) -> str:
-    return f"restarted at {_span(restart['at'])}: {clean(restart['sign'])} ({clean(restart['probe'])})"
+    return f"restarted at {span(restart['at'])}: {clean(restart['sign'])} ({clean(restart['probe'])})"
 
 
 def _annotation(one: Mapping[str, Any]) -> str:
-    at = one["wall"] if one["at"] is None else _span(one["at"])
+    at = one["wall"] if one["at"] is None else span(one["at"])
     return f"{at} {one['kind']}: {clean(one['text'])}"
 
 
-def _disk(status: Status) -> str:
+def disk_line(status: Status) -> str:
+    """Say what a run takes of its disk."""
     used, free = status.disk.get("used"), status.disk.get("free")
     budget = status.disk.get("budget")
     text = f"{format_bytes(used or 0)} used" + (f" of a budget of about {about(budget)}" if budget else "")
@@ -160,16 +164,18 @@ def _last(lines: Sequence[str], noun: str) -> list[str]:
     return [*head, *lines[-MOST_LINES:]]
 
 
+def row_name(row: ObjectiveNow) -> str:
+    """Name an objective with its statistic, once."""
+    said = not row.statistic or row.name.endswith(f".{row.statistic}")
+    return row.name if said else f"{row.name} {row.statistic}"
+
+
 def _table(status: Status, symbols: Mapping[str, str]) -> list[str]:
     rows = [_HEADINGS]
     for row in status.objectives:
         mark = symbols.get(row.verdict, "")
-        name = (
-            row.name
-            if not row.statistic or row.name.endswith(f".{row.statistic}")
-            else f"{row.name} {row.statistic}"
-        )
-        breach = _span(row.last_breach[1]) if row.last_breach is not None else "-"
+        name = row_name(row)
+        breach = span(row.last_breach[1]) if row.last_breach is not None else "-"
         rows.append(
             (
                 clean(name) + (" (optional)" if row.optional else ""),
@@ -184,6 +190,6 @@ def _table(status: Status, symbols: Mapping[str, str]) -> list[str]:
     return columns(rows, right=(2, 4, 6))
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Write a run time to the second."""
     return format_duration(float(int(seconds))) if seconds >= 0 else format_duration(float(-int(-seconds)))

@@ -208,7 +208,9 @@ def _drop_notices(connection: sqlite3.Connection, now: float) -> None:
     ).fetchall()
     for row_id, at, stage, receiver, detail in rows:
         covers = from_json(detail).get("covers", ())
-        needed = any(alert in kept for alert, _ in covers) if covers else at > now - DAYS_OF_SUMMARIES
+        needed = any(alert in kept for alert, _ in covers)
+        # The summary of a day is of no alert (0), and must not be sent again that day.
+        needed |= any(alert == 0 for alert, _ in covers) and at > now - DAYS_OF_SUMMARIES
         if stage == "failed" or not needed:
             connection.execute("DELETE FROM notice WHERE id = ?", (row_id,))
             _count(connection, "notices", receiver, 1, at)

@@ -7,7 +7,7 @@ read as markup is escaped. No message holds an address or a token of a receiver.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from loadgate.plan.notify import Notify
 from loadgate.plan.sla import Limit
 from loadgate.plan.units import format_duration, format_number
 from loadgate.store.watch import AlertChange
+from loadgate.watch.daily import Summary, shown
 from loadgate.watch.notices import Delivery, Entry
 
 SCHEMA_VERSION: Final = 1
@@ -44,6 +45,8 @@ def entry_fields(entries: Sequence[Entry], sender: Sender, receiver: str) -> lis
 
 def message(delivery: Delivery, sender: Sender) -> dict[str, Any]:
     """Return a message as it goes to webhooks, commands and files of JSON lines."""
+    if delivery.entries[0].summary is not None:
+        return daily_message(delivery.entries[0].summary, sender, delivery.key, delivery.attempt)
     entries = entry_fields(delivery.entries, sender, delivery.receiver.name)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -55,6 +58,39 @@ def message(delivery: Delivery, sender: Sender) -> dict[str, Any]:
         "text": headline(entries, sender),
         "entries": entries,
     }
+
+
+def daily_message(summary: Summary, sender: Sender, key: str, attempt: int = 1) -> dict[str, Any]:
+    """Return the message of a daily summary: its text in Markdown, and its parts."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "daily",
+        "key": key,
+        "attempt": attempt,
+        "escalated": False,
+        **_about(sender),
+        "text": one_line(summary.title),
+        "entries": [],
+        "summary": summary.to_dict(),
+        "markdown": markdown(summary),
+    }
+
+
+def markdown(summary: Summary) -> str:
+    """Write a summary in Markdown."""
+    lines = [f"## {_plain(summary.title)}", ""]
+    for part in summary.sections:
+        lines += [f"**{_plain(part.title)}**", ""]
+        lines += [*(f"- {_plain(line)}" for line in shown(part.lines)), ""]
+    return "\n".join(lines)
+
+
+def _slack_summary(summary: Summary) -> Iterator[str]:
+    """Write a summary in Slack's markup, which has neither headings nor lists."""
+    yield f":bar_chart: *{escape(summary.title)}*"
+    for part in summary.sections:
+        yield f"*{escape(part.title)}*"
+        yield from (f"• {escape(line)}" for line in shown(part.lines))
 
 
 def trial(sender: Sender, receiver: str) -> dict[str, Any]:
@@ -87,6 +123,8 @@ def slack_text(content: dict[str, Any]) -> str:
         lines.append("*Escalated*: nobody before you has taken this.")
     if content["kind"] == "test":
         lines.append(escape(content["text"]))
+    elif content["kind"] == "daily":
+        lines += _slack_summary(Summary.from_dict(content["summary"]))
     elif len(content["entries"]) > 1:
         lines.append(f"*{escape(content['text'])}*")
     for entry in content["entries"]:
@@ -108,6 +146,8 @@ def ticket(content: dict[str, Any], wall: str) -> str:
     parts = []
     if content["kind"] == "test":
         parts.append(f"## {wall} test\n\n{_plain(content['text'])}\n")
+    if content["kind"] == "daily":
+        parts.append(content["markdown"])
     for entry in content["entries"]:
         facts = "\n".join(f"- {_plain(line)}" for line in _facts(entry))
         title = f"## {entry['wall'] or wall} {entry['severity']} {entry['state']}: {_plain(entry['title'])}"

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 from loadgate.plan.notify import SEVERITIES, Notify, Receiver
 from loadgate.store.watch import ActionStage, AlertChange, Notice
+from loadgate.watch.daily import PREFIX, Summary
 
 DELIVERED: Final = "delivered"
 FAILED: Final = "failed"
@@ -52,10 +53,10 @@ _Row = AlertChange | ActionStage | Notice
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing to tell: an alert that changed, or what an action came to.
+    """One thing to tell: an alert that changed, what an action came to, or the summary of a day.
 
     `alert` is the id of the row with which the alert began; `transition` is the state, or for an action
-    "acted:" and the id of its row.
+    "acted:" and the id of its row, or for a summary "daily:" and the day.
     """
 
     alert: int
@@ -65,6 +66,7 @@ class Entry:
     at: float
     change: AlertChange | None = None
     action: ActionStage | None = None
+    summary: Summary | None = None
 
     @property
     def id(self) -> tuple[int, str]:
@@ -178,6 +180,14 @@ class Backlog:
         rule, severity = self._alerts.get(stage.alert or 0, ("", "critical"))
         entry = Entry(stage.alert or 0, f"acted:{stage.id}", rule, severity, stage.at, action=stage)
         self._add(entry)
+
+    def take_summary(self, entry: Entry, told: Collection[str] = ()) -> None:
+        """Take a daily summary, which goes to every receiver but those that were `told` of it before."""
+        names = [name for name in self._lines if name not in told]
+        if entry.id not in self._told and names:
+            self._told[entry.id] = _Told(entry, names)
+            for name in names:
+                self._queue(self._lines[name], entry, entry.at)
 
     def take_notice(self, notice: Notice) -> None:
         """Take what an attempt came to."""
@@ -303,7 +313,9 @@ class Backlog:
     def _ready(self, line: _Line, now: float, *, ending: bool) -> list[_Item]:
         ready = [item for item in line.items.values() if ending or self._ready_at(line, item) <= now]
         ready.sort(key=lambda item: (_URGENCY[item.entry.severity], item.entry.at, item.entry.id))
-        return ready[:ENTRIES_MOST]
+        # A summary is a message of its own, after whatever else there is.
+        others = [item for item in ready if item.entry.summary is None]
+        return others[:ENTRIES_MOST] if others else ready[:1]
 
     def _ready_at(self, line: _Line, item: _Item) -> float:
         """Return when an item may be sent: a new critical one does not wait for the failures of others."""
@@ -410,6 +422,21 @@ def rebuilt(
     return backlog
 
 
+def summary_entry(day: str, summary: Summary, now: float) -> Entry:
+    """Return the entry of the summary of a day (ISO), made at run time `now`."""
+    return Entry(0, f"{PREFIX}{day}", "daily summary", "low", now, summary=summary)
+
+
+def days_told(notices: Iterable[Notice]) -> dict[str, set[str]]:
+    """Return the receivers that need no summary of a day any more: they have it, or were given up for it."""
+    found: dict[str, set[str]] = {}
+    for notice in notices:
+        for _, transition in notice.detail.get("covers", ()):
+            if notice.stage in (DELIVERED, GIVEN_UP) and str(transition).startswith(PREFIX):
+                found.setdefault(str(transition).removeprefix(PREFIX), set()).add(notice.receiver)
+    return found
+
+
 def _timed(rows: Iterable[_Row], kind: int) -> Iterator[tuple[float, int, _Row]]:
     """Give each row with its time; an alert's may be before that of the one that was written before it."""
     latest = -math.inf
@@ -420,7 +447,8 @@ def _timed(rows: Iterable[_Row], kind: int) -> Iterator[tuple[float, int, _Row]]
 
 def _collected(line: _Line, entry: Entry) -> bool:
     """Tell whether an entry waits for a digest; what was done to a target never does."""
-    return line.receiver.kind != "file" and entry.severity not in ESCALATE_AFTER and entry.action is None
+    collects = line.receiver.kind != "file" and entry.action is None and entry.summary is None
+    return collects and entry.severity not in ESCALATE_AFTER
 
 
 def _extend(targets: list[str], name: str) -> None:

@@ -23,8 +23,19 @@ from loadgate.plan.plan import Plan
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import ActionStage, AlertChange, Notice, WatchReader
 from loadgate.store.watch_desk import WatchBook
-from loadgate.watch.messages import Sender, message, trial
-from loadgate.watch.notices import FAILED, GIVEN_UP, Answer, Backlog, Delivery, Entry, rebuilt
+from loadgate.watch.daily import PREFIX, Summary
+from loadgate.watch.messages import Sender, daily_message, message, trial
+from loadgate.watch.notices import (
+    FAILED,
+    GIVEN_UP,
+    Answer,
+    Backlog,
+    Delivery,
+    Entry,
+    days_told,
+    rebuilt,
+    summary_entry,
+)
 from loadgate.watch.receivers import Post
 
 CLOSE_WITHIN: Final = 10.0
@@ -62,7 +73,8 @@ class Notifier:
         self._sender = Sender(run.id, plan.scenario.name, notify)
         self._backlog = Backlog(notify, run.id)
         self._seen = (0, 0)
-        self._events: deque[AlertChange | ActionStage] = deque()
+        self._events: deque[AlertChange | ActionStage | Entry] = deque()
+        self._days: dict[str, set[str]] = {}
         self._refused = 0
         self._errors: deque[str] = deque(maxlen=_ERRORS_MOST)
         self._lock = threading.Lock()
@@ -82,6 +94,7 @@ class Notifier:
         with WatchReader(self._run.watch_database) as reader:
             alerts, actions, notices = reader.alerts(), reader.actions(), reader.notices()
         self._backlog = rebuilt(self._notify, self._run.id, alerts, actions, notices)
+        self._days = days_told(notices)
         self._seen = (
             max((row.id or 0 for row in alerts), default=0),
             max((row.id or 0 for row in actions), default=0),
@@ -97,6 +110,14 @@ class Notifier:
     def acted(self, stage: ActionStage) -> None:
         """Take an entry of the journal of actions, which is stored and has its id; returns at once."""
         self._hand_over(stage)
+
+    def daily(self, day: str, summary: Summary) -> None:
+        """Take the summary of a day (ISO) for every receiver that has none of it yet; returns at once."""
+        self._hand_over(summary_entry(day, summary, self._now()))
+
+    def days_told(self) -> set[str]:
+        """Return the days whose summary every receiver had before this process, or was given up for."""
+        return {day for day, names in self._days.items() if names >= self._posts.keys()}
 
     def close(self, within: float = CLOSE_WITHIN) -> bool:
         """Send what is left, digests too, for at most `within` seconds; False when something is left.
@@ -127,7 +148,7 @@ class Notifier:
         with self._lock:
             return tuple(self._errors)
 
-    def _hand_over(self, event: AlertChange | ActionStage) -> None:
+    def _hand_over(self, event: AlertChange | ActionStage | Entry) -> None:
         if not self._posts:
             return
         if len(self._events) >= QUEUE_MOST:
@@ -181,7 +202,10 @@ class Notifier:
         while self._events:
             event = self._events.popleft()
             alerts, actions = self._seen
-            if event.id is None:
+            if isinstance(event, Entry):
+                day = event.transition.removeprefix(PREFIX)
+                self._backlog.take_summary(event, self._days.get(day, ()))
+            elif event.id is None:
                 self._note("an alert or action that is not stored cannot be told of")
             elif isinstance(event, AlertChange) and event.id > alerts:
                 self._seen = (event.id, actions)
@@ -262,13 +286,34 @@ def try_receivers(
 
     All at once, each within its time limit. PlanError when a secret is missing.
     """
-    notify = plan.scenario.notify
-    posts = [Post(item, environ, folder) for item in notify.receiver if not names or item.name in names]
-    sender = Sender(f"test-{_wall()}", plan.scenario.name, notify)
+    sender = Sender(f"test-{_wall()}", plan.scenario.name, plan.scenario.notify)
+    return _send_to_all(plan, environ, names, folder, lambda name: trial(sender, name))
+
+
+def send_summary(
+    plan: Plan, environ: Mapping[str, str], run: RunFolder, summary: Summary, names: tuple[str, ...] = ()
+) -> list[tuple[str, str, Answer]]:
+    """Send a summary that was asked for by hand, as `try_receivers` sends a test; nothing remembers it."""
+    sender = Sender(run.id, plan.scenario.name, plan.scenario.notify)
+    key = f"{run.id}/summary-{_wall()}"
+    return _send_to_all(
+        plan, environ, names, run.path, lambda name: daily_message(summary, sender, f"{key}/{name}")
+    )
+
+
+def _send_to_all(
+    plan: Plan,
+    environ: Mapping[str, str],
+    names: tuple[str, ...],
+    folder: Path | None,
+    content: Callable[[str], dict[str, Any]],
+) -> list[tuple[str, str, Answer]]:
+    receivers = plan.scenario.notify.receiver
+    posts = [Post(item, environ, folder) for item in receivers if not names or item.name in names]
 
     async def all_of_them() -> list[Answer]:
         sending: list[Coroutine[Any, Any, Answer]] = [
-            post.send(trial(sender, post.receiver.name)) for post in posts
+            post.send(content(post.receiver.name)) for post in posts
         ]
         return list(await asyncio.gather(*sending))
 
@@ -279,6 +324,8 @@ def try_receivers(
 def _named(entry: Entry) -> str:
     if entry.action is not None:
         return f"'{entry.action.step}'"
+    if entry.summary is not None:
+        return f"the summary of {entry.transition.removeprefix(PREFIX)}"
     return f"'{entry.rule}' {entry.transition}"
 
 
