@@ -12,7 +12,7 @@ from loadgate.cli.watching import Watching
 from loadgate.errors import StoreError
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.store.folder import RunFolder, create_run
-from loadgate.store.watch import AlertChange, WatchReader
+from loadgate.store.watch import AlertChange, Dropped, WatchReader
 
 SCENARIO = """
 name       = "w"
@@ -102,3 +102,27 @@ def test_a_watch_whose_rules_cannot_be_read_says_that_it_is_blind(room: Any, mon
     watching.end()
     assert watching.blind == "alerts: run.db is damaged"
     assert stored(folder) == []
+
+
+def test_logs_and_the_database_are_looked_after_each_minute(room: Any, monkeypatch: Any) -> None:
+    """A fault of a log, and what is dropped for its number, are told once."""
+    watching, _, said = room
+    rotated: list[object] = []
+
+    def rotate(logs: object) -> list[str]:
+        rotated.append(logs)
+        return ["master.log: cannot be rotated"]
+
+    monkeypatch.setattr(module, "rotate_logs", rotate)
+    monkeypatch.setattr(module.WatchReader, "dropped", lambda _: [Dropped("changes", "slow", 5, 60.0)])
+    watching.look()
+    assert rotated == []
+    for _ in range(2):
+        watching._anchor -= 60.0
+        watching.look()
+    watching.end()
+    assert len(rotated) == 2
+    assert [text for text in said if "rotated" in text or "dropped" in text] == [
+        "logs: master.log: cannot be rotated",
+        "the oldest changes of slow are dropped: too many",
+    ]

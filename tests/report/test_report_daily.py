@@ -52,7 +52,7 @@ def test_a_stretch_has_its_own_values(
     latency = rows[0].name
     # A percentile is the highest value of its counter: of 300 ms one of 128 µs, of 10 ms one of 8 µs.
     assert (slow[latency], fast[latency]) == ("300.031ms", "10.007ms")
-    assert (slow["error_rate"], slow["throughput"]) == ("0%", "10/s")
+    assert (slow["error_rate"], slow["throughput"]) == ("0%", "10 req/s")
     assert slow["uptime"] == "50%"
     assert "uptime" not in fast
 

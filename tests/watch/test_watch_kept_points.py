@@ -18,7 +18,7 @@ from loadgate.measure.window import Window
 from loadgate.plan.plan import Plan
 from loadgate.store.database import open_writer
 from loadgate.store.folder import RunFolder
-from loadgate.store.watch import AlertChange, Point, WatchReader, WatchWriter
+from loadgate.store.watch import AlertChange, Point, Reading, WatchReader, WatchWriter
 from loadgate.watch import alert_feed
 from loadgate.watch.alert_feed import LiveAlerts, replay
 from loadgate.watch.kept_points import key_of
@@ -31,10 +31,10 @@ RULES = (SLOW, RARE, MINUTE, BURN)
 LENGTH = 1200
 
 
-def seconds_of(levels: Sequence[str]) -> list[Window]:
+def seconds_of(levels: Sequence[str], length: int = LENGTH) -> list[Window]:
     """Return a window for each second; a level is 20 s of a target that is well, slow, failing or silent."""
     made = []
-    for second in range(LENGTH):
+    for second in range(length):
         level = levels[second // 20 % len(levels)]
         if level == "silent":
             continue
@@ -46,7 +46,9 @@ def seconds_of(levels: Sequence[str]) -> list[Window]:
     return made
 
 
-def store(path: Path, made: Plan, windows: Iterable[Window], seconds: Iterable[int]) -> RunFolder:
+def store(
+    path: Path, made: Plan, windows: Iterable[Window], seconds: Iterable[int], length: int = LENGTH
+) -> RunFolder:
     """Store a run that has ended, with these windows, whose worker told of these seconds."""
     path.mkdir()
     folder = RunFolder(path)
@@ -55,7 +57,7 @@ def store(path: Path, made: Plan, windows: Iterable[Window], seconds: Iterable[i
     with open_writer(folder.database) as writer:
         writer.commit([Delta("run", "w1", 1, 0, list(windows), [], fleet)])
         writer.commit(
-            [], run_values={"ended": "planned", "ended_at_run_time": float(LENGTH), "flushed": True}
+            [], run_values={"ended": "planned", "ended_at_run_time": float(length), "flushed": True}
         )
     return folder
 
@@ -184,6 +186,39 @@ def test_a_control_room_without_its_state_follows_the_points(tmp_path: Path) -> 
         assert again.step(float(LENGTH) + 20) == []
         assert again.standing == {"slow": "firing"}
         assert again.unread == []
+
+
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.floats(0, 150), max_size=5), levels=LEVELS)
+def test_a_control_room_that_dies_and_forgets_says_the_same(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[float], levels: list[str]
+) -> None:
+    """A law: with its points and without its state, anywhere; rules on readings too."""
+    base = tmp_path_factory.mktemp("dies")
+    down = {"name": "down", "when": "health.up < 1", "for": 20.0}
+    length = 300
+    made = plan(SLOW, RARE, down, hold=float(length))
+    folder = store(base / "run", made, seconds_of(levels, length), range(length), length)
+    said: list[AlertChange] = []
+    now = 0.0
+    with WatchWriter(folder.watch_database) as writer:
+        bad = (levels[at // 20 % len(levels)] == "silent" for at in range(0, length, 10))
+        writer.readings(
+            Reading(10.0 * n, "health", "up", float(not is_bad), "", 0.1) for n, is_bad in enumerate(bad)
+        )
+        expected = replay(folder)
+        for step in steps:
+            now += step
+            with LiveAlerts(made, folder, writer.points) as alerts:
+                for at in (now, now + 61.0, now + 61.0):
+                    for change in alerts.step(at):
+                        writer.alert(change)
+                        said.append(change)
+                now += 61.0
+            (folder.path / alert_feed.STATE_FILE).unlink(missing_ok=True)
+        with LiveAlerts(made, folder, writer.points) as alerts:
+            said += alerts.finish()
+    assert in_order(said) == in_order(expected)
 
 
 def test_points_that_cannot_be_written_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

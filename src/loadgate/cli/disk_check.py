@@ -102,10 +102,13 @@ class Room:
 
 
 class DiskWatch:
-    """Tell when a run takes more than its budget, or its disk runs full, once each time."""
+    """Tell when a run takes more than its budget, or its disk runs full, once each time.
 
-    def __init__(self, budget: int, low: int = LOW) -> None:
-        self._budget, self._low = budget, low
+    `stated` says that the budget is the plan's own, and not what was estimated.
+    """
+
+    def __init__(self, budget: int, low: int = LOW, *, stated: bool = True) -> None:
+        self._budget, self._low, self._stated = budget, low, stated
         self._over = self._short = False
 
     def look(self, room: Room) -> list[str]:
@@ -113,10 +116,8 @@ class DiskWatch:
         found: list[str] = []
         if not self._over and room.used > self._budget:
             self._over = True
-            found.append(
-                f"disk: the run takes {about(room.used)}, over its budget of {about(self._budget)}: "
-                "older seconds are merged sooner"
-            )
+            what = "its budget of" if self._stated else "the estimated"
+            found.append(f"disk: the run takes {about(room.used)}, over {what} {about(self._budget)}")
         elif room.used < 0.9 * self._budget:
             self._over = False
         if room.free is None:
@@ -124,8 +125,7 @@ class DiskWatch:
         if not self._short and room.free < self._low:
             self._short = True
             found.append(
-                f"disk: only {about(room.free)} free where the run is stored: free some space; "
-                "the run goes on, and merges older seconds sooner"
+                f"disk: only {about(room.free)} free where the run is stored: make room; the run goes on"
             )
         elif room.free > 1.1 * self._low:
             self._short = False

@@ -85,7 +85,8 @@ class Watching:
         self._unwritten: deque[AlertChange] = deque()
         self._blind = ""
         self._told: set[str] = set()
-        self._disk = DiskWatch(disk_budget(plan)) if has_load else None
+        stated = plan.scenario.results.budget is not None
+        self._disk = DiskWatch(disk_budget(plan), stated=stated) if has_load else None
         self._kept_at = 0.0
 
     def begin(self, anchor: float) -> None:

@@ -45,6 +45,8 @@ UNPLANNED: Final = 15e6
 """Bytes for alerts, notices, failures, events, annotations, evidence and the verdict."""
 WAL: Final = 2 * 16 * 2.0**20
 """Bytes of the write-ahead logs of the two databases, at their most."""
+WAL_LEAST: Final = 9e6
+"""Bytes that they come to in any run: SQLite looks for an end of a log from a thousand pages (4 MB) on."""
 LOG: Final = 2 * 10e6
 """Bytes of one process's log, at its most."""
 LOG_PER_DAY: Final = 0.5e6
@@ -92,7 +94,7 @@ def estimate_disk(plan: Plan, length: float | None = None) -> DiskEstimate:
         "readings": _kept(_readings_per_second(plan), seconds),
         "alerts": _kept(math.fsum(1 / rule.every for rule in plan.alerts), seconds),
         "logs": (workers + 1) * min(LOG, LOG_PER_DAY * (1 + seconds / 86_400)),
-        "write-ahead logs": min(WAL, 0.5e6 + 2e4 * seconds),
+        "write-ahead logs": min(WAL, WAL_LEAST + 2e4 * seconds),
         "the rest": min(UNPLANNED, 1e6 + 1e3 * seconds),
     }
     coarsest = LEVELS[-1][1]
