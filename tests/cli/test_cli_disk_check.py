@@ -84,6 +84,16 @@ def test_a_probe_that_reads_too_often_for_so_long_is_refused() -> None:
     assert "every 8s" in caught.value.hint
 
 
+def test_what_many_readings_take_is_said() -> None:
+    """Ten probes of three readings every 5 s are 3.6 million in a week: 760 MB at 210 bytes each."""
+    probes = tuple(Probe(name=f"p{n}", kind="health", http="/health", every=5.0) for n in range(10))
+    made = plan(7 * 86_400.0)
+    made = made.model_copy(update={"scenario": made.scenario.model_copy(update={"probes": probes})})
+    line = checked(made, 10**12)[0]
+    assert "about 3600000 readings in all" in line
+    assert "about 760MB of memory" in line
+
+
 def test_a_disk_that_does_not_tell_stops_nothing() -> None:
     """It is said."""
     assert "not known" in checked(plan(), None)[0]

@@ -17,7 +17,7 @@ import click
 from loadgate.errors import UsageError
 from loadgate.plan.disk_budget import about, disk_budget, estimate_disk
 from loadgate.plan.plan import Plan
-from loadgate.plan.units import format_bytes, format_duration
+from loadgate.plan.units import format_bytes, format_duration, format_number
 from loadgate.store.disk import free_bytes, used_bytes
 from loadgate.store.watch_bounds import MOST_POINTS, MOST_READINGS
 
@@ -25,6 +25,9 @@ TOLD_FROM: Final = 3600.0
 """Seconds of planned run time from which the estimate is printed; with a budget it always is."""
 SPARE: Final = 2.0
 """Times its estimate that should be free: less is told, and under once it is refused."""
+READINGS_TOLD_FROM: Final = 500_000
+READING_IN_MEMORY: Final = 210.0
+"""Bytes that a reading takes while a run is judged, measured over a week of thirteen probes."""
 LOW: Final = 200_000_000
 """Free bytes below which a run that goes on says so."""
 LOOK_EVERY: Final = 60.0
@@ -47,6 +50,12 @@ def check_disk(
     """
     estimate, stated = estimate_disk(plan), plan.scenario.results.budget
     _check_series(plan, estimate.length)
+    readings = sum(len(one.readings) / one.every for one in plan.scenario.probes) * estimate.length
+    if readings > READINGS_TOLD_FROM:
+        say(
+            f"probes: about {format_number(float(f'{readings:.2g}'))} readings in all, and judging the run "
+            f"takes about {about(readings * READING_IN_MEMORY)} of memory for them: read less often for less"
+        )
     if stated is not None and stated < estimate.least:
         raise UsageError(
             f"a budget of {format_bytes(stated)} does not hold {format_duration(estimate.length)} "

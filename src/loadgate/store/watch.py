@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -228,7 +230,9 @@ class WatchReader:
         fresh = [
             Reading(at, sys.intern(probe), sys.intern(reading), *rest) for at, probe, reading, *rest in rows
         ]
-        return sorted([*packed, *fresh], key=lambda item: item.at) if packed else fresh
+        packed += fresh
+        packed.sort(key=itemgetter(0))
+        return packed
 
     def _packed(self, name: str | None, start: float | None, end: float | None) -> Iterator[Reading]:
         """Give the readings that lie in packed hours, as `readings` chooses them."""
@@ -239,11 +243,14 @@ class WatchReader:
             [name, start, end, HOUR],
         )
         for probe, data in rows:
-            for one in unpack_readings(probe, data):
-                if name is not None and name not in (probe, f"{probe}.{one.reading}"):
-                    continue
-                if (start is None or one.at >= start) and (end is None or one.at < end):
-                    yield one
+            found = unpack_readings(probe, data)
+            if name is not None and name != probe:
+                reading = name[len(probe) + 1 :]
+                found = [one for one in found if one.reading == reading]
+            if start is not None or end is not None:
+                low, high = -math.inf if start is None else start, math.inf if end is None else end
+                found = [one for one in found if low <= one.at < high]
+            yield from found
 
     def points(self, rule: str) -> list[Point]:
         """Give what the windows of a rule said, as the live engine evaluated them, in order of time."""
