@@ -13,6 +13,7 @@ import pytest
 
 from loadgate.cli import daily_summary
 from loadgate.cli.daily_summary import DailySummaries
+from loadgate.errors import UsageError
 from loadgate.plan.notify import Notify
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario, Stage, Traffic
@@ -163,6 +164,12 @@ def test_without_a_time_nothing_is_sent(folder: RunFolder) -> None:
     summaries = room(folder, post, time, PRINTS, daily=None)
     summaries.look()
     assert summaries._making is None
+
+
+def test_a_zone_that_this_machine_does_not_know_is_refused(folder: RunFolder) -> None:
+    """A stored plan can be read all the same; it is the control room that cannot go by it."""
+    with pytest.raises(UsageError, match="Nowhere/Else"):
+        room(folder, Post(), Time(), PRINTS, daily="08:00 Nowhere/Else")
 
 
 # -- by hand

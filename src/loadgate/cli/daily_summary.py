@@ -16,10 +16,10 @@ from typing import IO, Any, Final, Protocol
 
 import orjson
 
-from loadgate.errors import LoadgateError
-from loadgate.plan.daily import parse_daily
+from loadgate.errors import LoadgateError, UsageError
+from loadgate.plan.daily import Daily, parse_daily
 from loadgate.plan.plan import Plan
-from loadgate.plan.units import format_duration
+from loadgate.plan.units import UnitError, format_duration
 from loadgate.report.text import clean
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
@@ -51,11 +51,19 @@ def command_of(folder: RunFolder) -> list[str]:
     return [*polite, *made]
 
 
+def _parsed(text: str) -> Daily:
+    try:
+        return parse_daily(text)
+    except UnitError as error:
+        raise UsageError(f"[notify] daily: {error.message}", hint=error.hint) from error
+
+
 class DailySummaries:
     """Send a summary once a day, at the plan's time; call `look` often, in one thread.
 
     A moment that passed while no control room was there is made up for, once; what was sent is remembered by
-    the notifier, in the watch database. `wall` gives the time, which must know its zone.
+    the notifier, in the watch database. `wall` gives the time, which must know its zone. UsageError when this
+    machine does not know the plan's time zone.
     """
 
     def __init__(
@@ -69,8 +77,7 @@ class DailySummaries:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         notify = plan.scenario.notify
-        wanted = notify.daily is not None and bool(notify.receiver)
-        self._daily = parse_daily(notify.daily) if wanted and notify.daily is not None else None
+        self._daily = _parsed(notify.daily) if notify.daily is not None and notify.receiver else None
         self._name = plan.scenario.name
         self._folder, self._notifier = folder, notifier
         self._command = list(command) if command is not None else command_of(folder)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator
 
 from loadgate.plan.daily import parse_daily
-from loadgate.plan.fields import PlanModel, PlanPath, Seconds
+from loadgate.plan.fields import PlanModel, PlanPath, Seconds, is_toml
 from loadgate.plan.headers import PREFIX as ENV
 from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.sla import UnknownWord
@@ -144,8 +144,9 @@ class Notify(PlanModel):
 
     @field_validator("daily")
     @classmethod
-    def _time_of_day(cls, daily: str | None) -> str | None:
-        if daily is not None:
+    def _time_of_day(cls, daily: str | None, info: ValidationInfo) -> str | None:
+        # A stored plan must be readable where the time zones are not installed.
+        if daily is not None and is_toml(info):
             parse_daily(daily)
         return daily
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from loadgate.store.values import from_json
@@ -44,8 +45,6 @@ SETTLED: Final = 4 * 3600.0
 """Seconds after which a change has been told or given up, so that a restart need not know of it."""
 DAYS_OF_SUMMARIES: Final = 3 * 86_400.0
 
-_POINTS: Final = ", ".join(f'"{name}"' for name in POINT_COLUMNS)
-
 
 class Dropped(NamedTuple):
     """What was dropped of one probe or rule: how many of which kind, all of them before a run time."""
@@ -59,10 +58,9 @@ class Dropped(NamedTuple):
 def compact(connection: sqlite3.Connection, now: float) -> bool:
     """Do one step at run time `now`; return whether there is more to do at once."""
     left = BLOCKS_AT_ONCE
-    for probe in _names(connection, "probe", "probe"):
-        left -= _pack_probe(connection, probe, now - FRESH, left)
-    for rule in _names(connection, "alert_point", "rule"):
-        left -= _pack_rule(connection, rule, now - FRESH, left)
+    for series in (_READINGS, _POINTS):
+        for name in _names(connection, series.table, series.key):
+            left -= _pack(connection, series, name, now - FRESH, left)
     if left <= 0:
         return True
     _drop_blocks(connection, "probe_block", "probe", "readings", MOST_READINGS)
@@ -85,39 +83,6 @@ def _names(connection: sqlite3.Connection, table: str, column: str) -> Iterator[
         yield name
 
 
-def _pack_probe(connection: sqlite3.Connection, probe: str, before: float, most: int) -> int:
-    """Pack the oldest hours of a probe that lie wholly before a run time; return how many."""
-
-    def rows(start: float, end: float) -> list[Reading]:
-        found = connection.execute(
-            "SELECT at, probe, reading, value, error, took FROM probe "
-            "WHERE probe = ? AND at >= ? AND at < ? ORDER BY at, id",
-            (probe, start, end),
-        )
-        return [Reading(*row) for row in found]
-
-    return _pack(
-        connection, ("probe", "at"), ("probe_block", "probe"), probe, before, most,
-        rows, pack_readings, lambda blob: unpack_readings(probe, blob), joined_readings,
-    )  # fmt: skip
-
-
-def _pack_rule(connection: sqlite3.Connection, rule: str, before: float, most: int) -> int:
-    """Pack the oldest hours of a rule's points likewise."""
-
-    def rows(start: float, end: float) -> list[Point]:
-        found = connection.execute(
-            f"SELECT {_POINTS} FROM alert_point WHERE rule = ? AND start >= ? AND start < ? ORDER BY start",
-            (rule, start, end),
-        )
-        return [point_of(row) for row in found]
-
-    return _pack(
-        connection, ("alert_point", "start"), ("alert_point_block", "rule"), rule, before, most,
-        rows, pack_points, lambda blob: unpack_points(rule, blob), joined_points,
-    )  # fmt: skip
-
-
 def joined_readings(old: list[Reading], new: list[Reading]) -> list[Reading]:
     """Let readings that were written late join their hour."""
     return sorted([*old, *new], key=lambda item: item.at)
@@ -129,37 +94,57 @@ def joined_points(old: list[Point], new: list[Point]) -> list[Point]:
     return [found[start] for start in sorted(found)]
 
 
-def _pack(
-    connection: sqlite3.Connection,
-    source: tuple[str, str],
-    blocks: tuple[str, str],
-    name: str,
-    before: float,
-    most: int,
-    rows: Callable[[float, float], list[Any]],
-    pack: Callable[[Sequence[Any]], bytes],
-    unpack: Callable[[bytes], list[Any]],
-    join: Callable[[list[Any], list[Any]], list[Any]],
-) -> int:
-    (table, time), (target, key) = source, blocks
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """How the rows of one table become blocks of an hour: what a block is of is in the column `key`."""
+
+    table: str
+    key: str
+    time: str
+    blocks: str
+    select: str
+    order: str
+    make: Callable[[Sequence[Any]], Any]
+    pack: Callable[[Sequence[Any]], bytes]
+    unpack: Callable[[str, bytes], list[Any]]
+    join: Callable[[list[Any], list[Any]], list[Any]]
+
+
+_READINGS: Final = _Series(
+    "probe", "probe", "at", "probe_block", "at, probe, reading, value, error, took", "at, id",
+    Reading._make, pack_readings, unpack_readings, joined_readings,
+)  # fmt: skip
+_POINTS: Final = _Series(
+    "alert_point", "rule", "start", "alert_point_block", ", ".join(f'"{name}"' for name in POINT_COLUMNS),
+    "start", point_of, pack_points, unpack_points, joined_points,
+)  # fmt: skip
+
+
+def _pack(connection: sqlite3.Connection, of: _Series, name: str, before: float, most: int) -> int:
+    """Pack the oldest hours of a probe or rule that lie wholly before a run time; return how many."""
+    hours = f"{of.key} = ? AND {of.time} >= ? AND {of.time} < ?"
     for done in range(max(0, most)):
-        oldest = connection.execute(f"SELECT min({time}) FROM {table} WHERE {key} = ?", (name,)).fetchone()[0]
+        oldest = connection.execute(
+            f"SELECT min({of.time}) FROM {of.table} WHERE {of.key} = ?", (name,)
+        ).fetchone()[0]
         hour = math.floor(oldest / HOUR) * HOUR if oldest is not None else 0
         if oldest is None or hour + HOUR > before:
             return done
-        found = rows(hour, hour + HOUR)
+        chosen = (name, hour, hour + HOUR)
+        rows = connection.execute(
+            f"SELECT {of.select} FROM {of.table} WHERE {hours} ORDER BY {of.order}", chosen
+        )
+        found = [of.make(row) for row in rows]
         there = connection.execute(
-            f"SELECT data FROM {target} WHERE {key} = ? AND start = ?", (name, hour)
+            f"SELECT data FROM {of.blocks} WHERE {of.key} = ? AND start = ?", (name, hour)
         ).fetchone()
         if there is not None:
-            found = join(unpack(there[0]), found)
+            found = of.join(of.unpack(name, there[0]), found)
         connection.execute(
-            f"INSERT OR REPLACE INTO {target} ({key}, start, n, data) VALUES (?, ?, ?, ?)",
-            (name, hour, len(found), pack(found)),
+            f"INSERT OR REPLACE INTO {of.blocks} ({of.key}, start, n, data) VALUES (?, ?, ?, ?)",
+            (name, hour, len(found), of.pack(found)),
         )
-        connection.execute(
-            f"DELETE FROM {table} WHERE {key} = ? AND {time} >= ? AND {time} < ?", (name, hour, hour + HOUR)
-        )
+        connection.execute(f"DELETE FROM {of.table} WHERE {hours}", chosen)
     return max(0, most)
 
 
