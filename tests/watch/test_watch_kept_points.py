@@ -96,7 +96,7 @@ def in_order(changes: Iterable[AlertChange]) -> list[tuple[Any, ...]]:
 LEVELS = st.lists(st.sampled_from(["well", "slow", "failing", "silent"]), min_size=1, max_size=30)
 
 
-@settings(deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(levels=LEVELS)
 def test_a_replay_of_kept_points_is_what_was_said(
     tmp_path_factory: pytest.TempPathFactory, levels: list[str]
