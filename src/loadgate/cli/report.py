@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import orjson
 
 from loadgate.cli.files import written
 from loadgate.cli.options import results_option
 from loadgate.cli.output import printed
 from loadgate.cli.window_exports import WINDOW_FORMATS, export_windows
-from loadgate.errors import LoadgateError, StoreError, UsageError
+from loadgate.errors import LoadgateError, UsageError
 from loadgate.exit_codes import ExitCode
-from loadgate.judge.verdict import SCHEMA_VERSION, schema
+from loadgate.judge.stored import latest_verdict
 from loadgate.measure.window import Series
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError
@@ -91,27 +90,6 @@ def _rendered(form: str, path: Path, content: dict[str, Any], folder: RunFolder)
     with suppress(OSError, PlanError):
         sla = Plan.from_json(folder.plan.read_bytes()).scenario.sla
     return _lines(github.annotate(content, github.table_at(sla, repository(os.environ))))
-
-
-def latest_verdict(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
-    """Read the newest verdict of a run; StoreError when there is none, or it is none of this version."""
-    number = 1
-    while folder.verdict_path(number + 1).is_file():
-        number += 1
-    path = folder.verdict_path(number)
-    if not path.is_file():
-        raise StoreError(f"run {folder.id} has no verdict", hint=f"make one: loadgate verdict {folder.id}")
-    hint = f"judge the run again: loadgate verdict {folder.id}"
-    try:
-        content = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}", hint=hint) from error
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise StoreError(f"{path} is no verdict of version {SCHEMA_VERSION}", hint=hint)
-    missing = [key for key in schema()["required"] if key not in content]
-    if missing:
-        raise StoreError(f"{path} lacks {', '.join(missing)}", hint=hint)
-    return path, content
 
 
 def repository(environ: Mapping[str, str]) -> Path:

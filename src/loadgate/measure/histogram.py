@@ -297,6 +297,15 @@ class Histogram:
         ranks = [rank_of(percentile, samples) for percentile in percentiles]
         if samples == 0:
             return [None] * len(ranks)
+        return [*self.at_ranks(ranks)]
+
+    def at_ranks(self, ranks: Sequence[int]) -> list[float]:
+        """Return the value (µs) at each rank (1-based): math.inf past the recorded ones.
+
+        It is what `percentiles` gives where a percentile falls on the rank. Raise MeasureError below 1.
+        """
+        if any(rank < 1 for rank in ranks):
+            raise MeasureError("ranks are counted from 1")
         self._settle()
         finite = [rank for rank in ranks if rank <= self.total]
         if self._dense is None:

@@ -1,0 +1,240 @@
+"""What the run database holds over time, merged exactly into the parts of a frame, in bounded memory.
+
+The run is read a stretch at a time. A part's windows are merged (`Window.merge` is exact), asked for what is drawn of
+them, and dropped; only the merger of the whole steady phase is kept, for the percentile spectrum. A stretch that
+cannot be read is left out and told, so that a damaged page of a week does not cost the rest of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+
+from loadgate.errors import LoadgateError
+from loadgate.measure.columns import Columns
+from loadgate.measure.histogram import Histogram
+from loadgate.measure.layout import HIGHEST_EQUIVALENT, Int64s
+from loadgate.measure.window import ALL, Series, Window
+from loadgate.plan.units import format_duration
+from loadgate.report.html.frame import Frame, frame_of
+from loadgate.store.reader import RunReader
+
+PERCENTILES: Final = (5000, 9500, 9900)
+"""What is drawn of each part, in ten-thousandths."""
+SERIES: Final = (
+    Series.RESPONSE_OK,
+    Series.SERVICE_OK,
+    Series.RESPONSE_HIT,
+    Series.RESPONSE_MISS,
+    Series.POOL_WAIT,
+    Series.START_LAG,
+)
+ROWS_AT_ONCE: Final = 6000
+"""Windows that are decoded at a time: some ten megabytes."""
+MOST_ENDPOINTS: Final = 12
+"""Endpoints that are drawn by themselves; all are in the sums and in the tables."""
+MOST_SPANS: Final = 200
+"""Stretches of lost load that are marked."""
+MOST_FAULTS: Final = 5
+
+BANDS_PER_OCTAVE: Final = 4
+"""Rows of the heat map from one latency to its double."""
+BAND_OF: Final[Int64s] = np.floor(
+    np.log2(np.maximum(HIGHEST_EQUIVALENT, 1)) * BANDS_PER_OCTAVE + 1e-9
+).astype(np.int64)
+"""The row of the heat map that each counter belongs to."""
+BANDS: Final = int(BAND_OF.max()) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What is drawn of one endpoint in one part of the run; latencies in µs, infinite ones as `math.inf`.
+
+    `percentiles` are those of `PERCENTILES`, adjusted as the verdict has it: what failed, timed out or never
+    ended counts as infinitely slow. `maximum` is the slowest acceptable answer. `bands` are counts by row.
+    """
+
+    counts: Mapping[str, int]
+    percentiles: tuple[float | None, ...]
+    maximum: int | None
+    hit_p95: float | None
+    miss_p95: float | None
+    bands: Int64s | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of run time, in seconds."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A run over time: by endpoint (and `ALL`) the point of each part, None where nothing was recorded."""
+
+    frame: Frame
+    points: Mapping[str, tuple[Point | None, ...]]
+    steady: Mapping[str, Window]
+    """Everything of the steady phase, merged, by endpoint and `ALL`."""
+    phases: Mapping[str, Span]
+    """From the first to the last window of each phase."""
+    losses: tuple[Span, ...]
+    """Where a worker was lost, or arrivals were offered by nobody."""
+    endpoints: int = 0
+    """How many endpoints the run has; `points` may hold fewer."""
+    faults: tuple[str, ...] = ()
+
+
+@dataclass
+class _Building:
+    """The parts that are being merged, and what is finished."""
+
+    frame: Frame
+    drawn: frozenset[str]
+    open: dict[int, dict[str, Window]] = field(default_factory=dict)
+    points: dict[str, list[Point | None]] = field(default_factory=dict)
+    steady: dict[str, Window] = field(default_factory=dict)
+    phases: dict[str, Span] = field(default_factory=dict)
+    losses: list[Span] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    failed: int = 0
+
+    def take(self, columns: Columns) -> None:
+        """Merge the windows of a stretch into their parts."""
+        tallies = columns.tallies
+
+        def key(number: int) -> tuple[str, int, str]:
+            one = tallies[number]
+            return one.endpoint, self.frame.part_of(one.second), one.phase
+
+        for (endpoint, part, phase), group in groupby(range(len(tallies)), key):
+            numbers = list(group)
+            first, end = numbers[0], numbers[-1] + 1
+            window = columns.total(first, end)
+            self._mark(columns, first, end, phase)
+            for name in (ALL, *([endpoint] if endpoint in self.drawn else [])):
+                _merge(self.open.setdefault(part, {}), name, window)
+                if phase == "steady":
+                    _merge(self.steady, name, window)
+
+    def _mark(self, columns: Columns, first: int, end: int, phase: str) -> None:
+        chosen = columns.tallies[first:end]
+        known = self.phases.get(phase)
+        begun, over = min(one.second for one in chosen), max(one.end for one in chosen)
+        self.phases[phase] = Span(
+            min(begun, known.start if known else begun), max(over, known.end if known else over)
+        )
+        for one in chosen:
+            if one.loss:
+                self.losses.append(Span(one.second, one.end))
+
+    def finish(self, before: float) -> None:
+        """Turn the parts that end at or before a run time into points."""
+        for part in sorted(self.open):
+            if self.frame.start + (part + 1) * self.frame.width <= before:
+                for name, window in self.open.pop(part).items():
+                    row = self.points.setdefault(name, [None] * self.frame.count)
+                    row[part] = point_of(window)
+
+    def fault(self, error: LoadgateError, start: int, end: int) -> None:
+        """Note a stretch that could not be read."""
+        self.failed += 1
+        if len(self.faults) < MOST_FAULTS:
+            where = f"{format_duration(float(start))} to {format_duration(float(end))}"
+            self.faults.append(f"what was measured from {where} cannot be read: {error.message}")
+
+
+def read_timeline(reader: RunReader, most_drawn: Sequence[str] | None = None) -> Timeline | None:
+    """Read a run over time; None for a run without any window.
+
+    `most_drawn` names the endpoints that matter most, in order; without it they come by name. Raises
+    StoreError when the database cannot be read at all.
+    """
+    extent = reader.extent()
+    if extent is None:
+        return None
+    names = reader.endpoints()
+    known = set(names)
+    ordered = [name for name in most_drawn or () if name in known]
+    ordered += [name for name in names if name not in set(ordered)]
+    frame = frame_of(*extent)
+    building = _Building(frame, frozenset(ordered[:MOST_ENDPOINTS]))
+    for start, end in frame.chunks(max(1, ROWS_AT_ONCE // max(1, len(names)))):
+        try:
+            building.take(reader.columns(start=start, end=end, series=SERIES))
+        except LoadgateError as error:
+            building.fault(error, start, end)
+        building.finish(end)
+    building.finish(math.inf)
+    if building.failed > len(building.faults):
+        building.faults.append(f"and {building.failed - len(building.faults)} more such stretches")
+    order = (ALL, *ordered)
+    return Timeline(
+        frame,
+        {name: tuple(building.points[name]) for name in order if name in building.points},
+        {name: building.steady[name] for name in order if name in building.steady},
+        dict(sorted(building.phases.items(), key=lambda item: item[1].start)),
+        joined(building.losses)[:MOST_SPANS],
+        len(names),
+        tuple(building.faults),
+    )
+
+
+def point_of(window: Window) -> Point:
+    """Return what is drawn of the merged windows of a part."""
+    histogram, infinite = window.response("adjusted")
+    return Point(
+        dict(window.counts),
+        tuple(histogram.percentiles(PERCENTILES, infinite)),
+        histogram.maximum,
+        window.histogram(Series.RESPONSE_HIT).percentile(9500),
+        window.histogram(Series.RESPONSE_MISS).percentile(9500),
+        bands_of(histogram),
+    )
+
+
+def bands_of(histogram: Histogram) -> Int64s | None:
+    """Count the latencies of a histogram by row of the heat map; None when it is empty."""
+    if not histogram.total:
+        return None
+    sparse = histogram.to_sparse()
+    counted = np.zeros(BANDS, np.int64)
+    np.add.at(counted, BAND_OF[sparse.indices], sparse.counts)
+    return counted
+
+
+def band_limits(band: int) -> tuple[float, float]:
+    """Return the latencies (µs) from which on and up to which a row of the heat map counts."""
+    return 2 ** (band / BANDS_PER_OCTAVE), 2 ** ((band + 1) / BANDS_PER_OCTAVE)
+
+
+def joined(spans: Collection[Span]) -> tuple[Span, ...]:
+    """Put stretches together that touch or overlap."""
+    return tuple(_joined(sorted(spans, key=lambda span: (span.start, span.end))))
+
+
+def _joined(spans: Sequence[Span]) -> Iterator[Span]:
+    open_: Span | None = None
+    for span in spans:
+        if open_ is not None and span.start <= open_.end:
+            open_ = Span(open_.start, max(open_.end, span.end))
+            continue
+        if open_ is not None:
+            yield open_
+        open_ = span
+    if open_ is not None:
+        yield open_
+
+
+def _merge(into: dict[str, Window], name: str, window: Window) -> None:
+    whole = into.get(name)
+    if whole is None:
+        whole = into[name] = Window(window.second, window.span, ALL, ALL)
+    whole.merge(window)

@@ -1,0 +1,126 @@
+"""Open pages in headless Chromium and say what was seen, as JSON on standard output.
+
+A process of its own: the browser's driver needs an event loop that other tests may have patched. Run as
+`visit.py CHROMIUM FOLDER PAGE...`; screenshots go to FOLDER.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+LOOKS = (
+    ("light", {"width": 1280, "height": 900}, "light"),
+    ("dark", {"width": 1280, "height": 900}, "dark"),
+    ("phone", {"width": 390, "height": 844}, "light"),
+)
+FACTS = """() => ({
+    title: document.title,
+    badge: (document.querySelector('.badge') || {}).innerText || '',
+    width: document.documentElement.scrollWidth,
+    room: document.documentElement.clientWidth,
+    hacked: window.hacked === undefined ? null : window.hacked,
+    images: document.images.length,
+    scripts: document.scripts.length,
+    paper: getComputedStyle(document.body).backgroundColor,
+    unnamed: Array.from(document.querySelectorAll('svg[role=img], [role=region], button, .plot'))
+        .filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim())).length,
+    rowsWithoutScope: Array.from(document.querySelectorAll('thead th')).filter((one) => !one.scope).length,
+    charts: document.querySelectorAll('.plot').length,
+    opened: performance.getEntriesByType('navigation')[0].loadEventEnd,
+})"""
+DRAWN = """async () => {
+    window.loadgate.drawAll();
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const inked = (canvas) => {
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        for (let at = 3; at < pixels.length; at += 4) if (pixels[at]) return true;
+        return false;
+    };
+    const canvases = Array.from(document.querySelectorAll('.plot canvas'));
+    return { canvases: canvases.length, blank: canvases.filter((one) => !inked(one)).length };
+}"""
+# Zoom into the middle of the first chart with the mouse: every chart over time has to follow.
+ZOOM = """() => {
+    const shown = Array.from(window.loadgate.charts.values()).filter((u) => u.loadgate.kind !== 'spectrum');
+    return { lows: Array.from(new Set(shown.map((u) => u.scales.x.min))), button: document.getElementById('zoom-out').hidden };
+}"""
+
+
+def watched(page: Page, seen: dict[str, Any]) -> None:
+    """Note what a page says on its console, what goes wrong, and every request that is not for a page itself."""
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            seen["console"].append(message.text)
+
+    page.on("console", said)
+    page.on("pageerror", lambda error: seen["console"].append(str(error)))
+    page.on("request", lambda request: seen["requests"].append(request.url))
+
+
+def look(browser: Browser, path: Path, folder: Path) -> dict[str, Any]:
+    """Open a page in each look; return what was seen in each."""
+    found: dict[str, Any] = {}
+    for name, viewport, scheme in LOOKS:
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+        page = context.new_page()
+        seen: dict[str, Any] = {"console": [], "requests": []}
+        watched(page, seen)
+        begun = time.monotonic()
+        page.goto(path.as_uri())
+        page.wait_for_load_state("load")
+        seen["took"] = time.monotonic() - begun
+        seen |= page.evaluate(FACTS)
+        seen |= page.evaluate(DRAWN)
+        if name == "light":
+            seen |= used(page)
+        page.screenshot(path=folder / f"{path.stem}-{name}.png", full_page=True)
+        found[name] = seen
+        context.close()
+    return found
+
+
+def used(page: Page) -> dict[str, Any]:
+    """Use a page as a reader does: a name in a legend, zoom, the keyboard, the theme."""
+    plot = page.locator(".chart .u-over").first
+    if not plot.count():
+        return {"zoomed": None}
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50, steps=4)
+    page.mouse.up()
+    zoomed = page.evaluate(ZOOM)
+    page.click("#zoom-out")
+    label = page.locator(".u-legend .u-series th[role=button]").first
+    label.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(20)
+    pressed = label.get_attribute("aria-pressed")
+    page.keyboard.press("Enter")
+    page.click("#theme")
+    dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    return {"zoomed": zoomed, "whole": page.evaluate(ZOOM), "pressed": pressed, "toggled": dark}
+
+
+def main(chromium: str, folder: Path, pages: list[Path]) -> None:
+    """Look at every page; print what was seen by the page's name."""
+    with sync_playwright() as playwright:
+        # Only root's browsers lack the sandbox, and these open nothing but pages that we made.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        found = {page.stem: look(browser, page, folder) for page in pages}
+        browser.close()
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), [Path(one) for one in sys.argv[3:]])
