@@ -29,8 +29,20 @@ MS = {"emotion": 12.0, "creative": 60.0, "reasoning": 28.0}
 RATE = {"emotion": 50, "creative": 20, "reasoning": 30}
 ROWS: Sequence[Mapping[str, Any]] = (
     {"metric": "response_time", "endpoint": "emotion", "target": "< 50ms", "alert": "> 200ms", "every": 10.0},
-    {"metric": "response_time", "endpoint": "creative", "target": "< 200ms", "alert": "> 500ms", "every": 10.0},
-    {"metric": "response_time", "endpoint": "reasoning", "target": "< 100ms", "alert": "> 300ms", "every": 10.0},
+    {
+        "metric": "response_time",
+        "endpoint": "creative",
+        "target": "< 200ms",
+        "alert": "> 500ms",
+        "every": 10.0,
+    },
+    {
+        "metric": "response_time",
+        "endpoint": "reasoning",
+        "target": "< 100ms",
+        "alert": "> 300ms",
+        "every": 10.0,
+    },
     {"metric": "error_rate", "target": "< 1%", "alert": "> 5%", "every": 10.0},
     {"metric": "throughput", "target": ">= 90/s", "alert": "< 50/s", "every": 10.0},
     {"metric": "cache_hit_rate", "target": "> 60%", "alert": "< 30%", "every": 10.0},
@@ -57,15 +69,26 @@ def plan(name: str, ramp: int, steady: int, rows: Iterable[Mapping[str, Any]] = 
 
 
 def window(
-    second: int, endpoint: str, draw: np.random.Generator, *, slow: float = 1.0, failed: int = 0, phase: str = "steady"
+    second: int,
+    endpoint: str,
+    draw: np.random.Generator,
+    *,
+    slow: float = 1.0,
+    failed: int = 0,
+    phase: str = "steady",
 ) -> Window:
     """Return one second of an endpoint: lognormal latencies, with a part of them waiting for a user first."""
     rate = RATE.get(endpoint, 10)
     ok = rate - failed
-    service = np.maximum(1, 1000 * MS.get(endpoint, 20.0) * slow * draw.lognormal(0.0, 0.35, ok)).astype(np.int64)
+    service = np.maximum(1, 1000 * MS.get(endpoint, 20.0) * slow * draw.lognormal(0.0, 0.35, ok)).astype(
+        np.int64
+    )
     response = service + draw.exponential(400 * slow, ok).astype(np.int64)
     hits = int(ok * 0.7)
-    found = {name: Histogram() for name in ("response.ok", "service.ok", "start_lag", "response.hit", "response.miss")}
+    found = {
+        name: Histogram()
+        for name in ("response.ok", "service.ok", "start_lag", "response.hit", "response.miss")
+    }
     found["response.ok"].record_many(response)
     found["service.ok"].record_many(service)
     found["start_lag"].record(120, ok)
@@ -78,7 +101,9 @@ def window(
         for series, values in (("response.ok", response), ("service.ok", service))
         for limit in (50_000, 100_000, 200_000, 300_000, 500_000)
     }
-    return Window(second, 1, endpoint, phase, counts, {key: one for key, one in found.items() if one.total}, over)
+    return Window(
+        second, 1, endpoint, phase, counts, {key: one for key, one in found.items() if one.total}, over
+    )
 
 
 def fleet_row(second: int, total: int, worker: str = "w1", cpu: float = 0.2) -> FleetRow:
@@ -124,8 +149,19 @@ def make(
     if failing:
         first, last = end / 2, end / 2 + 14.5
         failures = [
-            Failure("emotion", "failed", "status 503", "upstream is away", 590, first, last, [f"HTTP 503 {SCRIPT}"]),
-            Failure("emotion", "failed", f"check {SCRIPT}", SCRIPT, 10, first, last, [SCRIPT, '{"error": "busy"}']),
+            Failure(
+                "emotion",
+                "failed",
+                "status 503",
+                "upstream is away",
+                590,
+                first,
+                last,
+                [f"HTTP 503 {SCRIPT}"],
+            ),
+            Failure(
+                "emotion", "failed", f"check {SCRIPT}", SCRIPT, 10, first, last, [SCRIPT, '{"error": "busy"}']
+            ),
         ]
     values = {
         "id": run.id,
@@ -143,7 +179,10 @@ def make(
         "machine": {"node": "bench-1", "system": "Linux", "cores": 8},
         "workers_expected": 2,
     }
-    events = [Event(0.0, "worker_joined", {"worker": "w1"}), Event(float(end), "draining", {"ended": "planned"})]
+    events = [
+        Event(0.0, "worker_joined", {"worker": "w1"}),
+        Event(float(end), "draining", {"ended": "planned"}),
+    ]
     with open_writer(run.database) as writer:
         delta = Delta(run.id, "w1", 0, 1, windows, failures, rows)
         writer.commit([delta], run_values=values, events=events, ledger=ledger)
@@ -159,15 +198,26 @@ def _watch(run: RunFolder, end: int, draw: np.random.Generator, *, failing: bool
     with WatchWriter(run.watch_database) as writer:
         readings = []
         for second in range(end):
-            readings.append(Reading(second + 0.5, "target", "cpu", float(0.3 + 0.1 * draw.random()), "", 0.01))
+            readings.append(
+                Reading(second + 0.5, "target", "cpu", float(0.3 + 0.1 * draw.random()), "", 0.01)
+            )
             readings.append(Reading(second + 0.5, "target", "memory", 3.0e8 + second * 2e5, "", 0.01))
             up = None if failing and 40 < second < 44 else 1.0
-            readings.append(Reading(second + 0.7, "health", "up", up, "timed out" if up is None else "", 0.01))
+            readings.append(
+                Reading(second + 0.7, "health", "up", up, "timed out" if up is None else "", 0.01)
+            )
         writer.readings(readings)
         if failing:
             fired = end / 2 + 5
             text = f"error_rate is 8% <b>{SCRIPT}"
-            writer.alert(AlertChange(fired, "errors", "critical", "firing", 0.08, {"text": text, "limit": "> 5%"}))
-            writer.alert(AlertChange(fired + 20, "errors", "critical", "resolved", 0.0, {"text": "fine again"}))
+            writer.alert(
+                AlertChange(fired, "errors", "critical", "firing", 0.08, {"text": text, "limit": "> 5%"})
+            )
+            writer.alert(
+                AlertChange(fired + 20, "errors", "critical", "resolved", 0.0, {"text": "fine again"})
+            )
     annotate(run, Annotation(end * 0.3, START.isoformat(), "note", "cache was emptied"))
-    annotate(run, Annotation(end * 0.45, START.isoformat(), "deployment", "release <script>window.hacked = 1</script>"))
+    annotate(
+        run,
+        Annotation(end * 0.45, START.isoformat(), "deployment", "release <script>window.hacked = 1</script>"),
+    )

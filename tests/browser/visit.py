@@ -30,7 +30,8 @@ FACTS = """() => ({
     paper: getComputedStyle(document.body).backgroundColor,
     unnamed: Array.from(document.querySelectorAll('svg[role=img], [role=region], button, .plot'))
         .filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim())).length,
-    rowsWithoutScope: Array.from(document.querySelectorAll('thead th')).filter((one) => !one.scope).length,
+    rowsWithoutScope: Array.from(document.querySelectorAll('thead th'))
+        .filter((one) => !one.scope).length,
     charts: document.querySelectorAll('.plot').length,
     opened: performance.getEntriesByType('navigation')[0].loadEventEnd,
 })"""
@@ -47,13 +48,15 @@ DRAWN = """async () => {
 }"""
 # Zoom into the middle of the first chart with the mouse: every chart over time has to follow.
 ZOOM = """() => {
-    const shown = Array.from(window.loadgate.charts.values()).filter((u) => u.loadgate.kind !== 'spectrum');
-    return { lows: Array.from(new Set(shown.map((u) => u.scales.x.min))), button: document.getElementById('zoom-out').hidden };
+    const all = Array.from(window.loadgate.charts.values());
+    const shown = all.filter((u) => u.loadgate.kind !== 'spectrum');
+    const lows = Array.from(new Set(shown.map((u) => u.scales.x.min)));
+    return { lows, hidden: document.getElementById('zoom-out').hidden };
 }"""
 
 
 def watched(page: Page, seen: dict[str, Any]) -> None:
-    """Note what a page says on its console, what goes wrong, and every request that is not for a page itself."""
+    """Note what a page says on its console, what goes wrong, and every request that it makes."""
 
     def said(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -28,6 +28,7 @@ COMMANDS = {
     "init": "loadgate.cli.init:init",
     "metrics": "loadgate.cli.metrics:metrics",
     "notify": "loadgate.cli.notify:notify",
+    "report": "loadgate.cli.html_report:report",
     "rollback": "loadgate.cli.rollback:rollback",
     "run": "loadgate.cli.run:run",
     "runs": "loadgate.cli.runs:runs",

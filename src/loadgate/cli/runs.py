@@ -71,12 +71,16 @@ def verdict(run: str, sla: Path | None, results: str | None, strict: bool, as_js
 
 
 def show_verdict(content: dict[str, Any], path: Path, *, as_json: bool) -> None:
-    """Print a verdict: JSON for machines, a table for people."""
+    """Print a verdict: JSON for machines, a table for people; then leave the run's report.html beside it."""
+    from loadgate.cli.html_report import leave_report
+
     with printed(path):
         if as_json:
             sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
         else:
             print_verdict(content, path)
+    # Last: whoever waits for the verdict has it by now.
+    leave_report(RunFolder(path.parent))
 
 
 def describe(run: RunFolder) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         lines += ["|---|---|---:|---:|---:|---:|---:|"]
     for row in rows[:MOST_ROWS]:
         name = f"{row['endpoint']} {row['statistic']}"
-        cells = (row["verdict"], name, *_cells(row))
-        lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
+        written = (row["verdict"], name, *cells(row))
+        lines.append(f"| {' | '.join(escaped(cell) for cell in written)} |")
     if len(rows) > MOST_ROWS:
         lines += ["", f"and {len(rows) - MOST_ROWS} more rows, none of them worse"]
     bad = [row for row in rows if row["verdict"] != "PASS"]
@@ -79,9 +79,9 @@ def markdown(content: Mapping[str, Any]) -> str:
         lines += ["", "<details><summary>why</summary>", ""]
         lines += [f"- {escaped(_reason_of(row))}" for row in bad[:MOST_ROWS]]
         lines += ["", "</details>"]
-    notes = list(_notes(content))
-    if notes:
-        lines += ["", *(f"- {escaped(note)}" for note in notes)]
+    told = list(notes(content))
+    if told:
+        lines += ["", *(f"- {escaped(note)}" for note in told)]
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +93,7 @@ def own_reasons(content: Mapping[str, Any]) -> list[str]:
 
 def evidence(row: Mapping[str, Any]) -> Iterator[str]:
     """Give the lines that hold a row's change against its floor: one fact each."""
-    baseline, candidate, change, bounds, floor = _cells(row)
+    baseline, candidate, change, bounds, floor = cells(row)
     yield f"baseline: {baseline}"
     yield f"candidate: {candidate}"
     yield f"change: {change}"
@@ -121,13 +121,13 @@ def _table(
 ) -> Iterator[Text]:
     """Give the rows in columns, with the reason under each that does not pass; stacked where it is narrow."""
     marks = [f"{symbols[row['verdict']]} {row['verdict']}" if symbols else row["verdict"] for row in rows]
-    cells = [
-        (mark, clean(row["endpoint"]), row["statistic"], *_cells(row))
+    written = [
+        (mark, clean(row["endpoint"]), row["statistic"], *cells(row))
         for mark, row in zip(marks, rows, strict=True)
     ]
-    heading, *lines = columns([HEADINGS, *cells], RIGHT)
+    heading, *lines = columns([HEADINGS, *written], RIGHT)
     if width is not None and max(map(len, (heading, *lines))) > width:
-        lines = [f"{cell[0]}  {cell[1]} {cell[2]}  {cell[5]}" for cell in cells]
+        lines = [f"{cell[0]}  {cell[1]} {cell[2]}  {cell[5]}" for cell in written]
     else:
         yield Text(heading, style="bold")
     for row, mark, line in zip(rows, marks, lines, strict=True):
@@ -138,7 +138,7 @@ def _table(
             yield from (Text(part) for part in wrapped(clean(row["reason"]), width, INDENT, INDENT + "  "))
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the baseline, the candidate, the change, its bounds and the floor of a row as texts."""
     bounds = row["interval"]
     endless = row["infinite"]
@@ -169,7 +169,7 @@ def _change(row: Mapping[str, Any], change: float | None) -> str:
 
 
 def _facts(content: Mapping[str, Any], path: Path | None, width: int | None) -> Iterator[Text]:
-    for note in _notes(content):
+    for note in notes(content):
         yield from (Text(line) for line in wrapped(f"note: {clean(note)}", width, "", "  "))
     for key, what in (
         ("baseline_runs", "baseline"),
@@ -184,7 +184,7 @@ def _facts(content: Mapping[str, Any], path: Path | None, width: int | None) -> 
         yield Text(f"written to {path}")
 
 
-def _notes(content: Mapping[str, Any]) -> Iterator[str]:
+def notes(content: Mapping[str, Any]) -> Iterator[str]:
     """Give what a reader has to know: what was overruled, the age of the baseline, and the notes."""
     for difference in content["differences"]:
         yield (

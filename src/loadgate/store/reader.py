@@ -176,7 +176,7 @@ class RunReader:
         return int(next(iter(rows), (0,))[0])
 
     def extent(self) -> tuple[int, int, int] | None:
-        """Give the first second of the windows, the end of the last, and the longest span; None without any."""
+        """Give the first second of the windows, the end of the last, and the longest span."""
         rows = self._rows("SELECT min(second), max(second + span), max(span) FROM window", [])
         for first, end, longest in rows:
             return None if first is None else (first, end, longest)

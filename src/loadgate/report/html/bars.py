@@ -1,4 +1,4 @@
-"""The small bar beside an objective: where its value lies between target and alert threshold, without a script.
+"""The small bar beside an objective: where its value lies between target and alert, without a script.
 
 A pure function of a row of verdict.json. Positions are hundredths of the bar's width, from the left.
 """

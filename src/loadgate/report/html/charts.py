@@ -1,8 +1,8 @@
 """Charts as plain values: what `assets/charts.js` draws, for a run, a campaign or a live page alike.
 
-A chart says what is drawn, not how: lines with a name, a unit and a colour's role. Latencies are milliseconds with
-four digits (the histograms have three); a missing value is null, and an infinite one is null with its place in
-`infinite`, so that the page can mark it: it must look like neither a gap nor a number.
+A chart says what is drawn, not how: lines with a name, a unit and a colour's role. Latencies are milliseconds
+with four digits (the histograms have three); a missing value is null, and an infinite one is null with its
+place in `infinite`, so that the page can mark it: it must look like neither a gap nor a number.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def ratio(points: Sequence[Point | None], part: str, *others: str) -> list[Value
 
 
 def nines_of(n: int) -> list[float]:
-    """Return the places of a spectrum of `n` values: evenly in nines, from 0 to where only the last value is left."""
+    """Return the places of a spectrum of `n` values: evenly in nines, from 0 to that of the last value."""
     if n < 1:
         return []
     last = min(_last_place(n), float(MOST_NINES))
@@ -160,7 +160,7 @@ def _last_place(n: int) -> float:
 
 def rank_at(nines: float, n: int) -> int:
     """Return the rank, 1 to `n`, of the value at a place of a spectrum: at 1 it is that of 90 %."""
-    return min(n, max(1, n - math.floor(n * 10.0**-nines + 1e-6)))
+    return min(n, max(1, n - math.floor(n * math.pow(10.0, -nines) + 1e-6)))
 
 
 def spectrum_line(
@@ -189,8 +189,11 @@ def heat_chart(
     lowest, highest = (min(used), max(used)) if used else (0, 0)
     cells = []
     for counts in bands:
-        rows = counts.nonzero()[0].tolist() if counts is not None else []
-        cells.append([number for row in rows for number in (row - lowest, int(counts[row]))])  # type: ignore[index]
+        told: list[int] = []
+        if counts is not None:
+            for row in counts.nonzero()[0].tolist():
+                told += [row - lowest, int(counts[row])]
+        cells.append(told)
     edges = [rounded(band_limits(row)[0] / 1000) for row in range(lowest, min(highest, BANDS - 1) + 2)]
     return Chart(
         identity,

@@ -1,16 +1,19 @@
 """Gather what a report shows of a stored run, whatever state it is in.
 
-Each piece is read by itself. One that is missing, damaged or of a newer version is left out, and `missing` says so
-in words: a report of half a run is worth having, one that hides the other half is not.
+Each piece is read by itself. One that is missing, damaged or of a newer version is left out, and `missing`
+says so in words: a report of half a run is worth having, one that hides the other half is not.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import orjson
 
@@ -21,7 +24,7 @@ from loadgate.report.html.fleet import FleetParts, read_fleet
 from loadgate.report.html.frame import Frame, frame_of
 from loadgate.report.html.probes import ReadingParts, reading_parts
 from loadgate.report.html.timeline import Timeline, read_timeline
-from loadgate.store.annotations import Annotation, read_annotations
+from loadgate.store.annotations import Annotation, Annotations, read_annotations
 from loadgate.store.folder import RunFolder
 from loadgate.store.reader import RunReader
 from loadgate.store.run_clock import Anchor
@@ -46,6 +49,8 @@ VALUES: Final = (
 )
 """Keys of the `run` table that a report shows."""
 
+Extent: TypeAlias = tuple[int, int, int]
+"""The first second, the end, and the longest span of windows, as `RunReader.extent` gives them."""
 T = TypeVar("T")
 
 
@@ -74,59 +79,76 @@ class RunData:
         anchor = Anchor.of(self.values.get("anchor"))
         return None if anchor is None else anchor.wall
 
-    @property
-    def frame(self) -> Frame | None:
-        """The parts that the run is cut into; None for a run without anything to draw."""
-        return self.timeline.frame if self.timeline is not None else None
 
+@dataclass
+class _Attempts:
+    """Read pieces one by one; what goes wrong with one is a sentence in `missing`."""
 
-def collect(run: RunFolder) -> RunData:
-    """Read a run; nothing that is wrong with it raises, it stands in `missing` instead."""
-    missing: list[str] = []
+    missing: list[str] = field(default_factory=list)
 
-    def attempt(read: Callable[[], T], otherwise: T, what: str) -> T:
+    def __call__(self, read: Callable[[], T], otherwise: T, what: str) -> T:
         try:
             return read()
         except (LoadgateError, OSError, sqlite3.Error) as error:
-            missing.append(f"{what}: {getattr(error, 'message', None) or error}")
+            self.missing.append(f"{what}: {getattr(error, 'message', None) or error}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            missing.append(f"{what}: damaged ({error!r})")
+            self.missing.append(f"{what}: damaged ({error!r})")
         return otherwise
 
+
+def collect(run: RunFolder, extent: Extent | None = None) -> RunData:
+    """Read a run; nothing that is wrong with it raises, it stands in `missing` instead.
+
+    `extent` is what is cut into parts in place of the run's own time: that of two runs, say.
+    """
+    attempt = _Attempts()
     nothing: tuple[str, Mapping[str, Any] | None] = ("", None)
     name, verdict = attempt(lambda: _verdict(run), nothing, "no verdict to show")
-    parts = attempt(
-        lambda: _run_database(run, verdict, attempt), {}, "nothing that was measured can be shown"
-    )
-    timeline: Timeline | None = parts.get("timeline")
-    if timeline is None and not any("measured" in one for one in missing):
-        missing.append("nothing was measured: the run database holds no window")
-    missing += timeline.faults if timeline is not None else ()
-    fleet: FleetParts | None = parts.get("fleet")
-    frame = timeline.frame if timeline is not None else None
-    if not run.watch_database.exists():
-        missing.append("no probes and alerts: no control room watched this run (there is no watch.db)")
-    readings, alerts = attempt(lambda: _watched(run, frame), ((), ()), "no probes and alerts")
-    notes = attempt(lambda: read_annotations(run), None, "no annotations")
-    missing += notes.faults if notes is not None else ()
-    plan = attempt(lambda: _plan(run, parts.get("values", {})), None, "no plan to show")
-    if plan is None and not any(one.startswith("no plan") for one in missing):
-        missing.append("no plan: the run was started without one, or its plan.json is gone")
+    unreadable = "nothing that was measured can be shown"
+    measured = attempt(lambda: _measured(run, verdict, attempt, extent), _Measured(), unreadable)
+    if measured.timeline is None and not any("measured" in one for one in attempt.missing):
+        attempt.missing.append("nothing was measured: the run database holds no window")
+    attempt.missing += measured.timeline.faults if measured.timeline is not None else ()
+    watched = _watched(run, measured, attempt)
+    notes = attempt(lambda: read_annotations(run), Annotations(), "no annotations")
+    attempt.missing += notes.faults
+    plan = attempt(lambda: _plan(run, measured.values), None, "no plan to show")
+    if plan is None and not any(one.startswith("no plan") for one in attempt.missing):
+        attempt.missing.append("no plan: the run was started without one, or its plan.json is gone")
     return RunData(
         id=run.id,
         verdict=verdict,
         verdict_file=name,
-        values=parts.get("values", {}),
+        values=measured.values,
         plan=plan,
-        timeline=timeline,
-        fleet=fleet,
-        readings=readings,
-        failures=parts.get("failures", ()),
-        events=parts.get("events", ()),
-        alerts=tuple(verdict.get("alerts") or alerts) if verdict is not None else alerts,
-        annotations=notes.entries if notes is not None else (),
-        missing=tuple(missing),
+        timeline=measured.timeline,
+        fleet=measured.fleet,
+        readings=watched.readings,
+        failures=measured.failures,
+        events=measured.events,
+        alerts=tuple(verdict.get("alerts") or ()) if verdict is not None else watched.alerts,
+        annotations=notes.entries,
+        missing=tuple(attempt.missing),
     )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the run database holds."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    timeline: Timeline | None = None
+    fleet: FleetParts | None = None
+    failures: tuple[Failure, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """What the watch database holds."""
+
+    readings: tuple[ReadingParts, ...] = ()
+    alerts: tuple[Mapping[str, Any], ...] = ()
 
 
 def _verdict(run: RunFolder) -> tuple[str, Mapping[str, Any] | None]:
@@ -134,24 +156,22 @@ def _verdict(run: RunFolder) -> tuple[str, Mapping[str, Any] | None]:
     return path.name, content
 
 
-def _run_database(run: RunFolder, verdict: Mapping[str, Any] | None, attempt: Any) -> dict[str, Any]:
+def _measured(
+    run: RunFolder, verdict: Mapping[str, Any] | None, attempt: _Attempts, extent: Extent | None
+) -> _Measured:
     """Read the run database at one moment, piece by piece."""
     with RunReader(run.database) as reader, reader.snapshot():
-        values = {
-            key: attempt(lambda key=key: reader.value(key, None), None, f"no value of {key}")
-            for key in VALUES
-        }
-        timeline = attempt(
-            lambda: read_timeline(reader, _by_arrivals(verdict)), None, "nothing measured to show"
-        )
+        values = {key: attempt(partial(reader.value, key), None, f"no value of {key}") for key in VALUES}
+        busiest = _by_arrivals(verdict)
+        timeline = attempt(lambda: read_timeline(reader, busiest, extent), None, "nothing measured to show")
         frame = timeline.frame if timeline is not None else None
-        return {
-            "values": values,
-            "timeline": timeline,
-            "fleet": attempt(lambda: read_fleet(reader, frame), None, "no fleet to show"),
-            "failures": attempt(lambda: tuple(reader.failures()), (), "no kinds of failure to show"),
-            "events": attempt(lambda: tuple(reader.events()), (), "no events to show"),
-        }
+        return _Measured(
+            values,
+            timeline,
+            attempt(lambda: read_fleet(reader, frame), None, "no fleet to show"),
+            attempt(lambda: tuple(reader.failures()), (), "no kinds of failure to show"),
+            attempt(lambda: tuple(reader.events()), (), "no events to show"),
+        )
 
 
 def _by_arrivals(verdict: Mapping[str, Any] | None) -> list[str]:
@@ -162,14 +182,20 @@ def _by_arrivals(verdict: Mapping[str, Any] | None) -> list[str]:
     return sorted((name for name in books if name != "*"), key=lambda name: (-books[name]["arrivals"], name))
 
 
-def _watched(
-    run: RunFolder, frame: Frame | None
-) -> tuple[tuple[ReadingParts, ...], tuple[Mapping[str, Any], ...]]:
+def _watched(run: RunFolder, measured: _Measured, attempt: _Attempts) -> _Watched:
+    if not run.watch_database.exists():
+        attempt.missing.append("no probes and alerts: no control room watched this run (it has no watch.db)")
+        return _Watched()
+    frame = measured.timeline.frame if measured.timeline is not None else None
+    return attempt(lambda: _read_watch(run, frame), _Watched(), "no probes and alerts")
+
+
+def _read_watch(run: RunFolder, frame: Frame | None) -> _Watched:
     with WatchReader(run.watch_database) as reader:
         found = reader.readings()
         if frame is None and found:
             frame = frame_of(int(found[0].at), int(found[-1].at) + 1)
-        return reading_parts(found, frame), tuple(summary_of(reader.alerts()))
+        return _Watched(reading_parts(found, frame), tuple(summary_of(reader.alerts())))
 
 
 def _plan(run: RunFolder, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -197,8 +223,17 @@ def _read_capped(path: Path) -> bytes | None:
     return content
 
 
-def endpoints_of(data: RunData) -> Sequence[str]:
-    """Return the endpoints that are drawn, the busiest first."""
-    if data.timeline is None:
-        return ()
-    return [name for name in data.timeline.points if name != "*"]
+def common_extent(*runs: RunFolder) -> Extent | None:
+    """Return the time that the windows of several runs take together; None where none has any.
+
+    A run that cannot be read is left out: reading it tells why.
+    """
+    found = []
+    for run in runs:
+        with suppress(LoadgateError), RunReader(run.database) as reader:
+            extent = reader.extent()
+            found += [extent] if extent is not None else []
+    if not found:
+        return None
+    firsts, ends, spans = zip(*found, strict=True)
+    return min(firsts), max(ends), math.lcm(*spans)

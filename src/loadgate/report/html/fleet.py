@@ -1,12 +1,14 @@
 """The fleet and the generator's own health over time, by the parts of a frame.
 
-What is kept of a part is what a reader looks for in it: the worst lag, the most CPU, the fewest workers that reported.
+What is kept of a part is what a reader looks for in it: the worst lag, the most CPU, the fewest workers that
+reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from loadgate.measure.delta import FleetRow
@@ -118,10 +120,10 @@ def read_fleet(reader: RunReader, frame: Frame | None) -> FleetParts | None:
 def silences(seconds: list[int]) -> tuple[Span, ...]:
     """Return the pauses in which nobody reported, of the run seconds that have a report, in order.
 
-    Reports of an old part of a run may stand for 10 or 60 s, so a pause counts by those beside it: one that is
-    more than `GAP_TIMES` as long as the longer of its neighbours.
+    Reports of an old part of a run may stand for 10 or 60 s, so a pause counts by those beside it: one
+    that is more than `GAP_TIMES` as long as the longer of its neighbours.
     """
-    steps = [after - before for before, after in zip(seconds, seconds[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(seconds)]
     found = []
     for number, step in enumerate(steps):
         beside = max([*steps[max(0, number - 1) : number], *steps[number + 1 : number + 2]], default=1)

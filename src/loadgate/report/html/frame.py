@@ -1,7 +1,7 @@
 """Cut run time into equal parts that windows of any span fit into: few enough to draw, exact all the same.
 
-A chart has a few hundred points however long the run was. Each is the exact merger of the windows of one part, so
-its percentiles are those of every request in it: nothing is sampled, and nothing averaged.
+A chart has a few hundred points however long the run was. Each is the exact merger of the windows of one
+part, so its percentiles are those of every request in it: nothing is sampled, and nothing averaged.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Frame:
 
 
 def frame_of(first: int, end: int, longest: int = 1, most: int = MOST_PARTS) -> Frame:
-    """Return the frame of windows that begin at second `first` and end at `end`, none longer than `longest` s.
+    """Return the frame of windows from second `first` to `end`, none of them longer than `longest` s.
 
     Parts are a whole number of the longest windows long, so that none is cut, and begin at a multiple of
     their length, as windows of the run database do.

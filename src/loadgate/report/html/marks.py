@@ -1,4 +1,4 @@
-"""What is marked in every chart over time: phases, alerts, gaps, annotations; and the list of it all for reading."""
+"""What is marked in every chart over time (phases, alerts, gaps, annotations), and the list of it all."""
 
 from __future__ import annotations
 

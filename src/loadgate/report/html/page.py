@@ -1,9 +1,9 @@
-"""Pages of one file: the base template, the style, the charts' script, and what keeps a page safe and offline.
+"""Pages of one file: base template, style, the charts' script, and what keeps a page safe and offline.
 
 A page holds all it needs: the chart library comes from the installed package `uplot-python`, at the moment of
-rendering. Its content security policy lets no request leave, and runs the one script whose hash it names: text of a
-target or of a plan cannot run, even where escaping should ever be forgotten. Every page of Loadgate (a run, two runs, a
-campaign, a live one) extends `templates/base.html` and is made by `render`.
+rendering. Its content security policy lets no request leave, and runs the one script whose hash it names:
+text of a target or of a plan cannot run, even where escaping should ever be forgotten. Every page of Loadgate
+(a run, two runs, a campaign, a live one) extends `templates/base.html` and is made by `render`.
 """
 
 from __future__ import annotations

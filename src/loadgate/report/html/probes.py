@@ -29,7 +29,7 @@ class ReadingPart:
 
 @dataclass(frozen=True)
 class ReadingParts:
-    """One reading of one probe over time; `failed` attempts gave no value, `error` is what the last one said."""
+    """One reading of one probe over time; `failed` attempts gave no value, `error` is the last one's."""
 
     probe: str
     reading: str

@@ -36,8 +36,7 @@ def write_report(folder: RunFolder) -> Path:
 
     Raises OSError when it cannot be written, and UsageError where the chart library is missing.
     """
-    path = folder.path / NAME
-    draft = folder.path / f".{NAME}.new"
+    path, draft = folder.path / NAME, folder.path / f".{NAME}.new"
     try:
         draft.write_text(render_run(collect(folder)), encoding="utf-8")
         draft.replace(path)
@@ -99,7 +98,8 @@ def sections_of(data: RunData) -> list[Section]:
         Section(
             "spectrum",
             "Percentile spectrum",
-            "The steady phase, from the median to the slowest request; each step to the right is ten times rarer. "
+            "The steady phase, from the fastest request to the slowest: each step to the right is "
+            "ten times rarer. "
             "Response time counts from the intended start, service time from the first byte sent: "
             "the room between them is waiting.",
             charts=tuple(run_charts.spectrum_charts(data)),
@@ -137,8 +137,9 @@ def sections_of(data: RunData) -> list[Section]:
         ),
         Section(
             "generator",
-            "Generator and fleet",
-            "The generator's own health: where it is short of something, the numbers above are not the target's.",
+            "Generator",
+            "The generator's own health: where it is short of something, the numbers above are not "
+            "the target's.",
             tuple(view.lines_of(content, "generator")),
             tuple(run_charts.fleet_charts(data)),
             _some(view.workers_table(content)),
@@ -146,11 +147,11 @@ def sections_of(data: RunData) -> list[Section]:
         ),
         Section(
             "happenings",
-            "What happened when",
+            "Events",
             tables=_some(view.happenings_table(data)),
             empty="Nothing was noted.",
         ),
-        Section("environment", "Plan and environment", tables=(view.environment_table(data),)),
+        Section("environment", "Plan and machine", tables=(view.environment_table(data),)),
     ]
 
 
@@ -166,8 +167,8 @@ def _latency_intro(data: RunData) -> str:
         else ""
     )
     return (
-        f"Each point holds every request that ended in its {width}, merged exactly. What failed, timed out or never "
-        f"ended counts as infinitely slow (▲ at the upper edge).{more}"
+        f"Each point holds every request that ended in its {width}, merged exactly. What failed, timed out "
+        f"or never ended counts as infinitely slow (▲ at the upper edge).{more}"
     )
 
 

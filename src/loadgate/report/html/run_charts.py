@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from loadgate.measure.window import ALL, Count
 from loadgate.report.html.charts import (
@@ -24,10 +25,11 @@ from loadgate.report.html.charts import (
 from loadgate.report.html.collect import RunData
 from loadgate.report.html.fleet import FleetParts
 from loadgate.report.html.frame import Frame
-from loadgate.report.html.probes import MOST_READINGS, ReadingParts
+from loadgate.report.html.probes import MOST_READINGS, ReadingPart, ReadingParts
 from loadgate.report.html.timeline import Point, Timeline
 
 MOST_HEAT_MAPS: Final = 8
+Part = TypeVar("Part")
 FAILED: Final = (
     ("failed", (Count.FAILED,), "c3"),
     ("timeout", (Count.TIMEOUT,), "c2"),
@@ -41,7 +43,7 @@ _SHARES: Final = {"hit_rate", "cpu"}
 _BYTES: Final = {"memory", "anon", "rss"}
 
 
-def shown(timeline: Timeline | None) -> list[tuple[str, Sequence[Point | None]]]:
+def shown(timeline: Timeline | None) -> Sequence[tuple[str, Sequence[Point | None]]]:
     """Return what is drawn, all endpoints first; the sum is left out where it is the one endpoint."""
     if timeline is None:
         return []
@@ -203,18 +205,32 @@ def probe_charts(data: RunData) -> list[Chart]:
 def _reading(number: int, reading: ReadingParts) -> Chart:
     unit, scale = reading_unit(reading.reading)
 
-    def line(name: str, take: Any, colour: str, **style: bool) -> Line:
-        values = [None if part is None else rounded(take(part) * scale) for part in reading.parts]
-        return Line(name, values, colour, **style)
+    def scaled(take: Callable[[list[float]], float]) -> Callable[[ReadingPart], Value]:
+        return lambda part: rounded(take(part.values) * scale)
 
-    lines = [line("mean", lambda part: part.mean, "c1")]
+    line = partial(line_of_parts, reading.parts)
+    lines = [line_of_parts(reading.parts, "mean", lambda part: rounded(part.mean * scale), "c1")]
     if any(part is not None and len(part.values) > 1 for part in reading.parts):
         lines += [
-            line("highest", lambda part: max(part.values), "c2", dashed=True),
-            line("lowest", lambda part: min(part.values), "c7", dashed=True),
+            line("highest", scaled(max), "c2", dashed=True),
+            line("lowest", scaled(min), "c7", dashed=True),
         ]
     note = f"{reading.failed} of {reading.n} readings failed" if reading.failed else ""
     return Chart(f"probe-{number}", reading.name, unit, tuple(lines), frame=reading.frame, note=note)
+
+
+def line_of_parts(
+    parts: Sequence[Part | None],
+    name: str,
+    take: Callable[[Part], Value],
+    colour: str,
+    *,
+    dashed: bool = False,
+    stepped: bool = False,
+) -> Line:
+    """Return a line of what is taken of each part; None where there is none."""
+    values = [None if part is None else take(part) for part in parts]
+    return Line(name, values, colour, dashed=dashed, stepped=stepped)
 
 
 def reading_unit(reading: str) -> tuple[str, float]:
@@ -231,9 +247,7 @@ def fleet_charts(data: RunData) -> list[Chart]:
         return []
     frame, parts = fleet.frame, fleet.parts
 
-    def line(name: str, take: Any, colour: str, **style: bool) -> Line:
-        return Line(name, [None if part is None else take(part) for part in parts], colour, **style)
-
+    line = partial(line_of_parts, parts)
     lags = (
         line("start lag p99, worst worker", lambda part: in_ms(part.start_lag) if part.rows else None, "c2"),
         line(
@@ -256,9 +270,7 @@ def fleet_charts(data: RunData) -> list[Chart]:
 
 
 def _workers(fleet: FleetParts) -> Chart:
-    def line(name: str, take: Any, colour: str, **style: bool) -> Line:
-        return Line(name, [None if part is None else take(part) for part in fleet.parts], colour, **style)
-
+    line = partial(line_of_parts, fleet.parts)
     lines = [
         line("expected", lambda part: part.expected, "c7", dashed=True, stepped=True),
         line("reporting, fewest", lambda part: part.reporting, "c8", stepped=True),

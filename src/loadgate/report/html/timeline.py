@@ -1,8 +1,9 @@
 """What the run database holds over time, merged exactly into the parts of a frame, in bounded memory.
 
-The run is read a stretch at a time. A part's windows are merged (`Window.merge` is exact), asked for what is drawn of
-them, and dropped; only the merger of the whole steady phase is kept, for the percentile spectrum. A stretch that
-cannot be read is left out and told, so that a damaged page of a week does not cost the rest of it.
+The run is read a stretch at a time. A part's windows are merged (`Window.merge` is exact), asked for what is
+drawn of them, and dropped; only the merger of the whole steady phase is kept, for the percentile spectrum. A
+stretch that cannot be read is left out and told, so that a damaged page of a week does not cost the rest of
+it.
 """
 
 from __future__ import annotations
@@ -151,11 +152,15 @@ class _Building:
             self.faults.append(f"what was measured from {where} cannot be read: {error.message}")
 
 
-def read_timeline(reader: RunReader, most_drawn: Sequence[str] | None = None) -> Timeline | None:
+def read_timeline(
+    reader: RunReader,
+    most_drawn: Sequence[str] | None = None,
+    wanted: tuple[int, int, int] | None = None,
+) -> Timeline | None:
     """Read a run over time; None for a run without any window.
 
-    `most_drawn` names the endpoints that matter most, in order; without it they come by name. Raises
-    StoreError when the database cannot be read at all.
+    `most_drawn` names the endpoints that matter most, in order; without it they come by name. `wanted` is
+    an extent to cut into parts in place of the run's own. Raises StoreError when the database cannot be read.
     """
     extent = reader.extent()
     if extent is None:
@@ -164,7 +169,7 @@ def read_timeline(reader: RunReader, most_drawn: Sequence[str] | None = None) ->
     known = set(names)
     ordered = [name for name in most_drawn or () if name in known]
     ordered += [name for name in names if name not in set(ordered)]
-    frame = frame_of(*extent)
+    frame = frame_of(*(wanted or extent))
     building = _Building(frame, frozenset(ordered[:MOST_ENDPOINTS]))
     for start, end in frame.chunks(max(1, ROWS_AT_ONCE // max(1, len(names)))):
         try:

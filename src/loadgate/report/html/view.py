@@ -1,4 +1,4 @@
-"""What the page says in words and tables: a pure function of what was collected, with the console's own formats."""
+"""What the page says in words and tables: a pure function of what was collected, in the console's forms."""
 
 from __future__ import annotations
 
@@ -92,6 +92,7 @@ class Summary:
     objectives: tuple[Objective, ...]
     interval_heading: str
     more_objectives: str
+    void: bool = False
 
 
 def summary_of(data: RunData) -> Summary:
@@ -117,6 +118,7 @@ def summary_of(data: RunData) -> Summary:
         tuple(objective_of(row) for row in rows),
         f"{min(told)} bounds",
         f"{counted(left_out, 'more row')} in {data.verdict_file}" if left_out else "",
+        bool(content["void"]),
     )
 
 
@@ -126,9 +128,11 @@ def objective_of(row: Mapping[str, Any]) -> Objective:
     words = f"{value_text(given)}; target {row['target']}" + (
         f", alert {row['alert']}" if row["alert"] else ""
     )
-    details = [f"worst window: {worst_window(given)}"] if row["worst_window"] else []
-    if in_violation(given):
-        details.append(in_violation(given))
+    past = in_violation(given)
+    shown = row["worst_window"] and (past or row["verdict"] != "PASS")
+    details = [f"worst window: {worst_window(given)}"] if shown else []
+    if past:
+        details.append(past)
     details += [f"note: {clean(note)}" for note in row["notes"]]
     return Objective(
         row["verdict"],
@@ -271,8 +275,10 @@ def kinds_of(data: RunData) -> tuple[list[Kind], str]:
             )
         )
     left_out = data.failures[MOST_KINDS:]
-    more = f"and {counted(len(left_out), 'more kind')} with {counted(sum(one.count for one in left_out), 'failure')}"
-    return found, more if left_out else ""
+    if not left_out:
+        return found, ""
+    failures = counted(sum(one.count for one in left_out), "failure")
+    return found, f"and {counted(len(left_out), 'more kind')} with {failures}"
 
 
 def readable(text: str) -> str:

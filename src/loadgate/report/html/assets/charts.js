@@ -149,8 +149,26 @@
       x.values = (u, splits) => splits.map(runTime);
     }
     const y = Object.assign({}, common, { size: 56, gap: 4, space: 26 });
+    if (chart.log) {
+      y.splits = (u) => decades(u.scales.y.min, u.scales.y.max);
+      y.filter = (u, splits) => splits;
+    }
     y.values = (u, splits) => splits.map((value) => (value == null ? "" : amount(value, chart.unit, 3)));
     return [x, y];
+  }
+
+  // 1, 10, 100 and so on; where that is little, 2 and 5 as well, or 3.
+  function decades(low, high) {
+    const wide = Math.log10(high / low);
+    const steps = wide > 3 ? [1] : wide > 1.6 ? [1, 3] : [1, 2, 5];
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) {
+      for (const step of steps) {
+        const value = Number((step * Math.pow(10, power)).toPrecision(3));
+        if (value >= low * 0.999 && value <= high * 1.001) found.push(value);
+      }
+    }
+    return found;
   }
 
   function yRange(chart) {
@@ -232,7 +250,7 @@
     made.scales.x.range = (u, from, to) => (from == null ? [xs[0], xs[0] + 1] : [from, to]);
     made.series.push({ label: "", show: true, stroke: "transparent", points: { show: false } });
     made.legend = { show: false };
-    made.hooks.drawClear.push((u) => {
+    made.hooks.drawAxes = [(u) => {
       const { ctx, bbox } = u;
       const [from, to] = [css("--heat-0"), css("--heat-1")];
       ctx.save();
@@ -248,7 +266,7 @@
         }
       });
       ctx.restore();
-    });
+    }];
     made.hooks.setCursor.push((u) => {
       const { left, top } = u.cursor;
       if (left == null || left < 0) { said.textContent = ""; return; }
@@ -284,6 +302,9 @@
     const u = new uPlot(opts, rows, place);
     place.appendChild(said);
     if (chart.kind !== "heat") name(u, chart, said);
+    // Values stand in the legends only while the cursor is in a chart.
+    u.over.addEventListener("mouseenter", () => root.classList.add("hovering"));
+    u.over.addEventListener("mouseleave", () => root.classList.remove("hovering"));
     u.loadgate = chart;
     live.set(chart.id, u);
     if (zoom && chart.kind !== "spectrum") u.setScale("x", { min: zoom[0], max: zoom[1] });
