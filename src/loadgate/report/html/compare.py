@@ -17,6 +17,7 @@ from loadgate.report.html.charts import Chart, Line, line_of, named, nines_of, p
 from loadgate.report.html.collect import RunData
 from loadgate.report.html.page import render
 from loadgate.report.html.report import chart_data
+from loadgate.report.html.summary import summary_of
 from loadgate.report.html.timeline import Point, Timeline
 from loadgate.report.text import SYMBOLS, clean
 
@@ -60,9 +61,7 @@ def render_two(
         "compare.html",
         chart_data(charts, sides[1]),
         compared=compared(content, refused),
-        sides=list(
-            zip(("baseline", "candidate"), (view.summary_of(side) for side in sides), sides, strict=True)
-        ),
+        sides=list(zip(("baseline", "candidate"), (summary_of(side) for side in sides), sides, strict=True)),
         spectra=[chart for chart in charts if chart.kind == "spectrum"],
         over_time=[chart for chart in charts if chart.kind == "time"],
         latencies=[(side.id, view.latency_table(side.verdict)) for side in sides],
@@ -73,7 +72,7 @@ def render_two(
 def _safe(data: RunData) -> RunData:
     """Return a run without its verdict where that is damaged in its depth."""
     try:
-        view.summary_of(data)
+        summary_of(data)
         view.latency_table(data.verdict)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         missing = (f"no verdict to show: {data.verdict_file} is damaged ({error!r})", *data.missing)

@@ -90,6 +90,8 @@ def _gaps(data: RunData) -> Iterator[Mark]:
         yield Mark(
             "gap", span.start, span.end, f"load lost for {length}: a worker was lost, or nobody offered it"
         )
+    for span in data.timeline.unreadable if data.timeline is not None else ():
+        yield Mark("gap", span.start, span.end, "what was measured here cannot be read")
     for span in data.fleet.silent if data.fleet is not None else ():
         length = format_duration(float(span.end - span.start))
         yield Mark("gap", span.start, span.end, f"no worker reported for {length}")

@@ -12,6 +12,7 @@ from loadgate.report.html.charts import Chart
 from loadgate.report.html.collect import RunData, collect
 from loadgate.report.html.marks import marks_of
 from loadgate.report.html.page import render
+from loadgate.report.html.summary import summary_of
 from loadgate.store.folder import RunFolder
 
 NAME: Final = "report.html"
@@ -62,7 +63,7 @@ def _page(data: RunData) -> str:
     return render(
         "run.html",
         chart_data([chart for section in sections for chart in section.charts], data),
-        summary=view.summary_of(data),
+        summary=summary_of(data),
         sections=sections,
         missing=data.missing,
         findings=view.lines_of(data.verdict, "findings"),

@@ -91,6 +91,7 @@ class Timeline:
     endpoints: int = 0
     """How many endpoints the run has; `points` may hold fewer."""
     faults: tuple[str, ...] = ()
+    unreadable: tuple[Span, ...] = ()
 
 
 @dataclass
@@ -104,8 +105,8 @@ class _Building:
     steady: dict[str, Window] = field(default_factory=dict)
     phases: dict[str, Span] = field(default_factory=dict)
     losses: list[Span] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    failed: int = 0
+    broken: list[Span] = field(default_factory=list)
+    why: str = ""
 
     def take(self, columns: Columns) -> None:
         """Merge the windows of a stretch into their parts."""
@@ -144,12 +145,30 @@ class _Building:
                     row = self.points.setdefault(name, [None] * self.frame.count)
                     row[part] = point_of(window)
 
-    def fault(self, error: LoadgateError, start: int, end: int) -> None:
-        """Note a stretch that could not be read."""
-        self.failed += 1
-        if len(self.faults) < MOST_FAULTS:
-            where = f"{format_duration(float(start))} to {format_duration(float(end))}"
-            self.faults.append(f"what was measured from {where} cannot be read: {error.message}")
+    def read(self, reader: RunReader, start: int, end: int) -> None:
+        """Read a stretch; where that fails, each part of it alone, so that only what is damaged is left out."""
+        try:
+            self.take(reader.columns(start=start, end=end, series=SERIES))
+        except LoadgateError as error:
+            if end - start <= self.frame.width:
+                self.broken.append(Span(start, end))
+                self.why = self.why or error.message
+                return
+            for at in range(start, end, self.frame.width):
+                self.read(reader, at, min(at + self.frame.width, end))
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What could not be read, in words."""
+        spans = joined(self.broken)
+        told = [
+            f"{format_duration(float(one.start))} to {format_duration(float(one.end))}"
+            for one in spans[:MOST_FAULTS]
+        ]
+        more = f" and {len(spans) - MOST_FAULTS} more stretches" if len(spans) > MOST_FAULTS else ""
+        if not told:
+            return ()
+        return (f"what was measured from {', '.join(told)}{more} cannot be read: {self.why}",)
 
 
 def read_timeline(
@@ -172,14 +191,9 @@ def read_timeline(
     frame = frame_of(*(wanted or extent))
     building = _Building(frame, frozenset(ordered[:MOST_ENDPOINTS]))
     for start, end in frame.chunks(max(1, ROWS_AT_ONCE // max(1, len(names)))):
-        try:
-            building.take(reader.columns(start=start, end=end, series=SERIES))
-        except LoadgateError as error:
-            building.fault(error, start, end)
+        building.read(reader, start, min(end, frame.end))
         building.finish(end)
     building.finish(math.inf)
-    if building.failed > len(building.faults):
-        building.faults.append(f"and {building.failed - len(building.faults)} more such stretches")
     order = (ALL, *ordered)
     return Timeline(
         frame,
@@ -188,7 +202,8 @@ def read_timeline(
         dict(sorted(building.phases.items(), key=lambda item: item[1].start)),
         joined(building.losses)[:MOST_SPANS],
         len(names),
-        tuple(building.faults),
+        building.faults,
+        joined(building.broken)[:MOST_SPANS],
     )
 
 
