@@ -14,6 +14,7 @@ from loadgate.report.evidence import (
     moment,
     row_title,
     run_reasons,
+    value_text,
     worst_window,
 )
 from loadgate.report.html.bars import Bar, bar_of

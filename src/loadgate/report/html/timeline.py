@@ -146,7 +146,7 @@ class _Building:
                     row[part] = point_of(window)
 
     def read(self, reader: RunReader, start: int, end: int) -> None:
-        """Read a stretch; where that fails, each part of it alone, so that only what is damaged is left out."""
+        """Read a stretch; where that fails, each part of it alone, so that only what is damaged lacks."""
         try:
             self.take(reader.columns(start=start, end=end, series=SERIES))
         except LoadgateError as error:
