@@ -19,8 +19,11 @@ LOOKS = (
     ("dark", {"width": 1280, "height": 900}, "dark"),
     ("phone", {"width": 390, "height": 844}, "light"),
 )
+DARK = ("bad",)
+"""The pages that are looked at in the dark too: one shows all that the others do."""
 FACTS = """() => ({
     title: document.title,
+    badge_at: (document.querySelector('.badge') || document.body).getBoundingClientRect().top,
     badge: (document.querySelector('.badge') || {}).innerText || '',
     width: document.documentElement.scrollWidth,
     room: document.documentElement.clientWidth,
@@ -30,11 +33,34 @@ FACTS = """() => ({
     paper: getComputedStyle(document.body).backgroundColor,
     unnamed: Array.from(document.querySelectorAll('svg[role=img], [role=region], button, .plot'))
         .filter((one) => !(one.getAttribute('aria-label') || one.textContent.trim())).length,
-    rowsWithoutScope: Array.from(document.querySelectorAll('thead th'))
+    headings: Array.from(document.querySelectorAll('thead th'))
         .filter((one) => !one.scope).length,
     charts: document.querySelectorAll('.plot').length,
     opened: performance.getEntriesByType('navigation')[0].loadEventEnd,
 })"""
+# Texts that stand out from what is behind them by less than WCAG's 4.5 to 1.
+FAINT = """() => {
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map((one) => one / 255)
+        .map((one) => (one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (one) => {
+        for (let at = one; at; at = at.parentElement) {
+            const colour = parse(getComputedStyle(at).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0) return colour;
+        }
+        return [255, 255, 255];
+    };
+    const faint = new Set();
+    for (const one of document.querySelectorAll('main *, header *, footer *')) {
+        const own = Array.from(one.childNodes).some((node) => node.nodeType === 3 && node.textContent.trim());
+        if (!own || one.closest('svg, noscript, script')) continue;
+        const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) faint.add(`${one.tagName}.${one.className} ${ratio.toFixed(2)}`);
+    }
+    return { faint: Array.from(faint) };
+}"""
 DRAWN = """async () => {
     window.loadgate.drawAll();
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -71,6 +97,8 @@ def look(browser: Browser, path: Path, folder: Path) -> dict[str, Any]:
     """Open a page in each look; return what was seen in each."""
     found: dict[str, Any] = {}
     for name, viewport, scheme in LOOKS:
+        if name == "dark" and path.stem not in DARK:
+            continue
         context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
         page = context.new_page()
         seen: dict[str, Any] = {"console": [], "requests": []}
@@ -81,9 +109,10 @@ def look(browser: Browser, path: Path, folder: Path) -> dict[str, Any]:
         seen["took"] = time.monotonic() - begun
         seen |= page.evaluate(FACTS)
         seen |= page.evaluate(DRAWN)
+        seen |= page.evaluate(FAINT)
         if name == "light":
             seen |= used(page)
-        page.screenshot(path=folder / f"{path.stem}-{name}.png", full_page=True)
+        page.screenshot(path=folder / f"{path.stem}-{name}.png", full_page=name == "light")
         found[name] = seen
         context.close()
     return found
@@ -91,7 +120,7 @@ def look(browser: Browser, path: Path, folder: Path) -> dict[str, Any]:
 
 def used(page: Page) -> dict[str, Any]:
     """Use a page as a reader does: a name in a legend, zoom, the keyboard, the theme."""
-    plot = page.locator(".chart .u-over").first
+    plot = page.locator(".plot[data-kind=time] .u-over").first
     if not plot.count():
         return {"zoomed": None}
     plot.scroll_into_view_if_needed()

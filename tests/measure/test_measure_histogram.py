@@ -94,6 +94,19 @@ def test_histogram_percentile_is_that_of_the_sorted_list(
         assert value == (math.inf if sample == math.inf else highest_equivalent(int(sample)))
 
 
+@given(SOME)
+def test_histogram_value_at_a_rank_is_that_of_the_sorted_list(values: list[int]) -> None:
+    """The n-th value counted from 1, for every rank; past the last one it is infinite."""
+    found = histogram_of(values).at_ranks([*range(1, len(values) + 1), len(values) + 1])
+    assert found == [*(highest_equivalent(value) for value in sorted(values)), math.inf]
+
+
+def test_histogram_has_no_rank_before_the_first() -> None:
+    """Ranks are counted from 1."""
+    with pytest.raises(MeasureError, match="counted from 1"):
+        histogram_of([1]).at_ranks([0])
+
+
 @given(SOME, PERCENTILES)
 def test_histogram_percentile_is_the_same_when_dense(values: list[int], percentile: int) -> None:
     """The form that counters are kept in does not show."""

@@ -77,6 +77,18 @@ def test_windows_of_another_phase_or_span_stay_apart(database: Path, build: Simp
     assert keys == [(3, 1, "ramp"), (3, 1, "steady"), (3, 10, "steady")]
 
 
+def test_the_extent_is_from_the_first_window_to_the_end_of_the_last(
+    database: Path, build: SimpleNamespace
+) -> None:
+    """With the longest span; a run without windows has none."""
+    with open_writer(database) as writer:
+        with RunReader(database) as reader:
+            assert reader.extent() is None
+        writer.commit([build.delta(1, [build.window(3, [1]), build.window(7, [1], span=10)])])
+    with RunReader(database) as reader:
+        assert reader.extent() == (3, 17, 10)
+
+
 def test_a_delta_that_comes_twice_counts_once(database: Path, build: SimpleNamespace) -> None:
     """A duplicate is acknowledged, reported as a duplicate, counted, and changes nothing."""
     delta = build.delta(1, [build.window(3, [1_000])])

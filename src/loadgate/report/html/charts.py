@@ -21,7 +21,7 @@ Value: TypeAlias = float | int | None
 Kind: TypeAlias = Literal["time", "spectrum", "heat"]
 STEPS_PER_NINE: Final = 20
 """Points of a percentile spectrum from 90 % to 99 %, from 99 % to 99.9 %, and so on."""
-MOST_NINES: Final = 9
+MOST_NINES: Final = 12
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,217 @@
+"""Cutting a run into the parts of a chart: few enough to draw, and each the exact merger of its windows."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loadgate.measure.delta import Failure
+from loadgate.measure.histogram import Histogram, rank_of
+from loadgate.measure.window import ALL, Window
+from loadgate.report.html.fleet import read_fleet, silences
+from loadgate.report.html.frame import MOST_PARTS, frame_of
+from loadgate.report.html.probes import reading_parts
+from loadgate.report.html.timeline import Span, bands_of, joined, point_of, read_timeline
+from loadgate.store.database import RunReader
+from loadgate.store.watch import Reading
+
+# ---- the frame
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "longest", "width", "count"),
+    [
+        (0, 60, 1, 1, 60),
+        (0, 400, 1, 1, 400),
+        (0, 401, 1, 2, 201),
+        (0, 3600, 10, 10, 360),
+        (0, 60, 60, 60, 1),
+        (0, 604_800, 60, 1800, 336),
+        (0, 70, 7, 7, 10),
+        (0, 0, 1, 1, 0),
+    ],
+)
+def test_a_run_is_cut_into_few_parts_of_round_length(first, end, longest, width, count) -> None:
+    """At most 400, each a whole number of the longest windows, of a length that people read."""
+    frame = frame_of(first, end, longest)
+    assert (frame.width, frame.count) == (width, count)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**7), st.sampled_from([1, 7, 10, 60, 4000]))
+def test_parts_cover_a_run_whatever_its_length(first, length, longest) -> None:
+    """Never more than 400 and one, all of the run in them, and no window of the longest span cut."""
+    frame = frame_of(first, first + length, longest)
+    assert frame.count <= MOST_PARTS + 1
+    assert frame.width % longest == 0
+    assert frame.start <= first
+    assert frame.start + frame.count * frame.width >= first + length
+    assert sum(frame.seconds(part) for part in range(frame.count)) == length
+
+
+@given(st.integers(0, 5000), st.integers(1, 20_000), st.integers(1, 7000))
+def test_a_run_is_read_in_stretches_that_follow_each_other(first, length, most) -> None:
+    """From the first part to the end, none longer than asked for where a part is not."""
+    frame = frame_of(first, first + length)
+    stretches = list(frame.chunks(most))
+    assert stretches[0][0] == frame.start
+    assert stretches[-1][1] >= frame.end
+    assert all(one[1] == other[0] for one, other in pairwise(stretches))
+    assert all(end - start <= max(most, 1) for start, end in stretches if most < frame.width)
+
+
+# ---- windows
+
+
+def filled(second: int, values: list[int], span: int = 1, phase: str = "steady", **counts: int) -> Window:
+    """Return a window of these ok latencies (µs), in both clocks."""
+    histogram = Histogram()
+    histogram.record_many(values)
+    histograms = {"response.ok": histogram, "service.ok": histogram.copy()} if values else {}
+    return Window(
+        second, span, "emotion", phase, {"arrivals": len(values), "ok": len(values), **counts}, histograms
+    )
+
+
+def test_windows_of_every_span_are_merged_exactly(run) -> None:
+    """A part holds all requests of its 60 s: percentiles are those of the sorted list, counts the sums."""
+    values = [1000 + 7 * number for number in range(120)]
+    run.ship(filled(0, values[:60], span=60))
+    run.ship(
+        *(
+            filled(60 + 10 * number, values[60 + 10 * number : 70 + 10 * number], span=10)
+            for number in range(6)
+        )
+    )
+    run.ship(*(filled(120 + second, [2000]) for second in range(60)))
+    with RunReader(run.folder.database) as reader:
+        timeline = read_timeline(reader)
+    assert timeline is not None
+    assert (timeline.frame.width, timeline.frame.count) == (60, 3)
+    one, other, last = timeline.points["emotion"]
+    for point, own in ((one, values[:60]), (other, values[60:])):
+        assert point is not None
+        expected = [sorted(own)[rank_of(percentile, 60) - 1] for percentile in (5000, 9500, 9900)]
+        assert point.percentiles == tuple(expected)
+        assert point.counts["ok"] == 60
+        assert point.maximum == max(own)
+    assert last is not None
+    assert last.percentiles == (2000.0, 2000.0, 2000.0)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(0, 1500), st.integers(1, 10**7), st.sampled_from(["emotion", "creative"])))
+)
+def test_nothing_is_lost_or_counted_twice(make_run, recorded) -> None:
+    """The points of all endpoints hold what was recorded, and so do those of each."""
+    run = make_run()
+    windows = {}
+    for second, value, endpoint in recorded:
+        histogram = Histogram()
+        histogram.record(value)
+        one = Window(second, 1, endpoint, "steady", {"arrivals": 1, "ok": 1}, {"response.ok": histogram})
+        windows.setdefault((second, endpoint), Window(second, 1, endpoint, "steady")).merge(one)
+    run.ship(*windows.values())
+    with RunReader(run.folder.database) as reader:
+        timeline = read_timeline(reader)
+    if not recorded:
+        assert timeline is None
+        return
+    assert timeline is not None
+    apart = {name: [one for one in recorded if one[2] == name] for name in {one[2] for one in recorded}}
+    for name, own in {ALL: recorded, **apart}.items():
+        points = [point for point in timeline.points[name] if point is not None]
+        assert sum(point.counts["ok"] for point in points) == len(own)
+        assert max(point.maximum or 0 for point in points) == max(value for _, value, _ in own)
+        assert sum(int(point.bands.sum()) for point in points if point.bands is not None) == len(own)
+        assert timeline.steady[name].count("ok") == len(own)
+
+
+def test_what_failed_is_infinitely_slow(make_window) -> None:
+    """Ten answers and ten timeouts: the median is an answer, p95 infinite, the slowest answer what it was."""
+    point = point_of(make_window(0, {20: 10}, timeout=10))
+    assert point.percentiles[0] == pytest.approx(20_000, rel=1e-3)
+    assert point.percentiles[1:] == (math.inf, math.inf)
+    assert point.maximum == 20_000
+
+
+def test_the_busiest_endpoints_are_drawn_and_all_are_in_the_sum(run) -> None:
+    """Of 20 endpoints twelve are drawn, those asked for first; the sum holds the requests of all."""
+    run.ship(*(Window(0, 1, f"e{number:02}", "steady", {"arrivals": 1, "ok": 1}) for number in range(20)))
+    with RunReader(run.folder.database) as reader:
+        timeline = read_timeline(reader, ["e19", "gone", "e18"])
+    assert timeline is not None
+    assert list(timeline.points)[:4] == [ALL, "e19", "e18", "e00"]
+    assert (len(timeline.points), timeline.endpoints) == (13, 20)
+    assert timeline.points[ALL][0].counts["ok"] == 20
+
+
+def test_the_heat_map_counts_each_latency_in_its_row() -> None:
+    """Four rows from one latency to its double: 1100 and 1150 µs share one, 2200 µs is four rows up."""
+    histogram = Histogram()
+    histogram.record_many([1100, 1150, 2200])
+    counted = bands_of(histogram)
+    assert counted is not None
+    rows = counted.nonzero()[0].tolist()
+    assert [int(counted[row]) for row in rows] == [2, 1]
+    assert rows[1] - rows[0] == 4
+
+
+def test_stretches_that_touch_are_one() -> None:
+    """In whatever order they come."""
+    assert joined([Span(5, 6), Span(1, 2), Span(2, 4)]) == (Span(1, 4), Span(5, 6))
+
+
+# ---- the fleet and the probes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gaps"),
+    [
+        ([0, 1, 2, 3], []),
+        ([0, 1, 2, 9, 10, 11], [(3, 9)]),
+        ([0, 60, 120, 130, 140, 150, 151, 152], []),
+        ([0, 60, 120, 600, 660], [(121, 600)]),
+        ([7], []),
+        ([], []),
+    ],
+)
+def test_a_silence_is_long_beside_the_reports_around_it(seconds, gaps) -> None:
+    """Reports of an old part of a run stand for 10 or 60 s: they are no silence, a pause among them is."""
+    assert [(one.start, one.end) for one in silences(seconds)] == gaps
+
+
+def test_the_worst_of_a_part_is_kept(run, make_row) -> None:
+    """The busiest worker, the mean of all, and the requests under way of a second over its workers."""
+    rows = (make_row(0, "w1", cpu=0.2, in_flight=3), make_row(0, "w2", cpu=0.4, in_flight=4))
+    run.ship(filled(0, [1000]), fleet=rows)
+    with RunReader(run.folder.database) as reader:
+        fleet = read_fleet(reader, frame_of(0, 1))
+    assert fleet is not None
+    (part,) = fleet.parts
+    assert part is not None
+    assert (part.cpu_max, part.cpu_mean, part.in_flight) == (0.4, pytest.approx(0.3), 7)
+    assert fleet.workers == 2
+
+
+def test_readings_go_into_their_parts_and_failed_ones_are_counted() -> None:
+    """A failed attempt is no value: the part without any other stays empty."""
+    readings = [
+        Reading(0.5, "target", "memory", 100.0, "", 0.1),
+        Reading(1.5, "target", "memory", 300.0, "", 0.1),
+        Reading(2.5, "target", "memory", None, "timed out", 0.1),
+    ]
+    (found,) = reading_parts(readings, frame_of(0, 3))
+    assert [None if part is None else part.values for part in found.parts] == [[100.0], [300.0], None]
+    assert (found.n, found.failed, found.error) == (3, 1, "timed out")
+
+
+def test_kinds_of_failure_are_read(run) -> None:
+    """A run with failures and no window gives no timeline."""
+    run.ship(failures=(Failure("emotion", "failed", "status 500", "", 2, 0.0, 1.0, []),))
+    with RunReader(run.folder.database) as reader:
+        assert read_timeline(reader) is None
