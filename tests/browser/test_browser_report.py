@@ -71,7 +71,7 @@ def test_a_page_is_quiet_whole_and_asks_nobody(seen, page, look) -> None:
     assert found["canvases"] == found["charts"] > 0
     assert found["blank"] == 0
     assert found["width"] <= found["room"]
-    assert (found["unnamed"], found["headings"]) == (0, 0)
+    assert (found["unnamed"], found["headings"], found["twice"]) == (0, 0, [])
 
 
 @pytest.mark.parametrize(("page", "verdict"), [("good", "PASS"), ("bad", "FAIL"), ("void", "INVALID")])

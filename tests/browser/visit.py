@@ -29,6 +29,8 @@ FACTS = """() => ({
     room: document.documentElement.clientWidth,
     hacked: window.hacked === undefined ? null : window.hacked,
     images: document.images.length,
+    twice: Array.from(document.querySelectorAll('[id]')).map((one) => one.id)
+        .filter((id, at, all) => all.indexOf(id) !== at),
     scripts: document.scripts.length,
     paper: getComputedStyle(document.body).backgroundColor,
     unnamed: Array.from(document.querySelectorAll('svg[role=img], [role=region], button, .plot'))

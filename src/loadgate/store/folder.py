@@ -9,6 +9,7 @@ results/load-20261122-203512/
     annotations.jsonl  what people noted beside the run
     stop.json        somebody asked the run to end
     verdict.json     the first verdict; judging again adds verdict-2.json and so on
+    report.html      the newest verdict and what was measured, to look at
     log/             what the processes of the run printed
     *.lock, *-wal, *-shm   kept by the writers of the two databases
 """
