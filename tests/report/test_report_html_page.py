@@ -248,6 +248,27 @@ def test_a_missing_chart_library_is_told_with_the_remedy(monkeypatch) -> None:
     assert told.value.hint == "install it: pip install uplot-python-that-is-not-there"
 
 
+def test_a_page_that_stays_open_may_ask_its_own_server() -> None:
+    """Its own script is hashed too, and what it may reach is where it came from."""
+    page = render("compare.html", {"charts": []}, more="1 + 1;", connect=True, **nothing_compared())
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert script.endswith("1 + 1;")
+    assert f"'sha256-{digest}'; style-src 'unsafe-inline'; connect-src 'self';" in page.replace("&#39;", "'")
+
+
+def test_a_script_that_would_end_its_element_is_refused() -> None:
+    """Whatever it is."""
+    with pytest.raises(UsageError, match="cannot be embedded"):
+        render("compare.html", {"charts": []}, more="'</SCRIPT>'", **nothing_compared())
+
+
+def nothing_compared() -> dict:
+    """Return what the page of two runs shows when there is nothing to show."""
+    empty = {"sides": [], "spectra": [], "over_time": [], "latencies": [], "environments": []}
+    return {"compared": compared(None, "nothing"), **empty}
+
+
 def test_the_chart_library_keeps_its_licence(pages) -> None:
     """Its notice is in the page, as its licence asks."""
     assert "MIT Licensed" in library_file("uPlot.iife.js")

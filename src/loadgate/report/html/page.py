@@ -27,12 +27,16 @@ LIBRARY: Final = "uplot-python"
 _HTML: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
+def render(
+    template: str, data: Mapping[str, Any], *, more: str = "", connect: bool = False, **values: Any
+) -> str:
     """Return a page: `data` is what its charts are drawn from, `values` what its template shows.
 
-    Raises UsageError, with the remedy, where the chart library is not installed.
+    A page that stays open has `more` script of its own after that of the charts, whose function
+    `window.loadgate.update` takes new data, and may `connect` to where it came from. Raises UsageError, with
+    the remedy, where the chart library is not installed.
     """
-    script = _script()
+    script = f"{_script()}\n{more}" if more else _script()
     return (
         _environment()
         .get_template(template)
@@ -40,8 +44,8 @@ def render(template: str, data: Mapping[str, Any], **values: Any) -> str:
             **values,
             loadgate_version=__version__,
             style=Markup(_asset("page.css") + library_file("uPlot.min.css")),
-            script=Markup(script),
-            policy=_policy(script),
+            script=Markup(_embeddable(script)),
+            policy=_policy(script, connect=connect),
             data=script_json(data),
         )
     )
@@ -77,10 +81,14 @@ def library_file(name: str) -> str:
 
 @cache
 def _script() -> str:
-    script = library_file("uPlot.iife.js") + "\n" + _asset("charts.js")
+    return library_file("uPlot.iife.js") + "\n" + _asset("charts.js")
+
+
+def _embeddable(script: str) -> str:
+    """Return a script that may stand in a page; UsageError where its text would end its element."""
     if "</script" in script.lower():
         raise UsageError(
-            f"the package {LIBRARY} cannot be embedded", hint="install the version that is pinned"
+            f"the script of {LIBRARY} cannot be embedded", hint="install the version that is pinned"
         )
     return script
 
@@ -90,11 +98,12 @@ def _asset(name: str) -> str:
     return own_files("loadgate.report.html").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _policy(script: str) -> str:
+def _policy(script: str, *, connect: bool) -> str:
     """Return the content security policy: this script, styles in the page, and nothing else from anywhere."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    there = " connect-src 'self';" if connect else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline';{there} "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
