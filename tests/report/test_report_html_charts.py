@@ -22,9 +22,12 @@ from loadgate.report.html.charts import (
     rounded,
     spectrum_line,
 )
+from loadgate.report.html.collect import RunData
 from loadgate.report.html.frame import Frame, frame_of
-from loadgate.report.html.run_charts import planned_rates
+from loadgate.report.html.probes import reading_parts
+from loadgate.report.html.run_charts import planned_rates, probe_charts
 from loadgate.report.html.timeline import point_of
+from loadgate.store.watch import Reading
 
 # ---- the percentile spectrum
 
@@ -125,6 +128,16 @@ def test_the_heat_map_has_the_counts_of_each_part_by_row(make_window) -> None:
     assert len(edges) == 6
     assert edges[0] <= 1.0 < edges[1]
     assert edges[4] <= 2.0 < edges[5]
+
+
+def test_a_reading_that_is_taken_now_and_then_is_one_line() -> None:
+    """Between two readings nothing failed: the line goes on, but for the part in which an attempt failed."""
+    readings = [Reading(float(at), "target", "cpu", None if at == 4 else 0.5, "", 0.1) for at in (0, 2, 4, 6)]
+    (chart,) = probe_charts(RunData("a", readings=reading_parts(readings, frame_of(0, 7))))
+    (line,) = chart.lines
+    assert list(line.values) == [50.0, None, 50.0, None, None, None, 50.0]
+    assert (line.bridged, line.breaks) == (True, (4,))
+    assert line.to_dict()["breaks"] == [4]
 
 
 # ---- bars

@@ -208,6 +208,7 @@ def test_readings_go_into_their_parts_and_failed_ones_are_counted() -> None:
     (found,) = reading_parts(readings, frame_of(0, 3))
     assert [None if part is None else part.values for part in found.parts] == [[100.0], [300.0], None]
     assert (found.n, found.failed, found.error) == (3, 1, "timed out")
+    assert found.silent == (2,)
 
 
 def test_kinds_of_failure_are_read(run) -> None:

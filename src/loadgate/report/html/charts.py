@@ -26,7 +26,11 @@ MOST_NINES: Final = 12
 
 @dataclass(frozen=True)
 class Line:
-    """One line: `colour` names a role of the style sheet, `infinite` the places of infinite values."""
+    """One line: `colour` names a role of the style sheet, `infinite` the places of infinite values.
+
+    A missing value is a gap, but for a `bridged` line, which has a gap at its `breaks` alone: a reading that is
+    taken each minute says nothing between, and has not failed there.
+    """
 
     name: str
     values: Sequence[Value]
@@ -35,13 +39,17 @@ class Line:
     dashed: bool = False
     filled: bool = False
     stepped: bool = False
+    bridged: bool = False
+    breaks: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values; what is as usual is left out."""
         told: dict[str, Any] = {"name": self.name, "values": list(self.values), "colour": self.colour}
         if self.infinite:
             told["infinite"] = list(self.infinite)
-        told |= {key: True for key in ("dashed", "filled", "stepped") if getattr(self, key)}
+        if self.breaks:
+            told["breaks"] = list(self.breaks)
+        told |= {key: True for key in ("dashed", "filled", "stepped", "bridged") if getattr(self, key)}
         return told
 
 
@@ -114,12 +122,13 @@ def line_of(
     points: Sequence[Point | None],
     value: Callable[[Point], float | None],
     colour: str,
-    **style: bool,
+    *,
+    dashed: bool = False,
 ) -> Line:
     """Return a line of latencies (µs) as milliseconds, with the places of the infinite ones."""
     found = [None if point is None else value(point) for point in points]
     infinite = tuple(place for place, one in enumerate(found) if one is not None and math.isinf(one))
-    return Line(name, [in_ms(one) for one in found], colour, infinite, **style)
+    return Line(name, [in_ms(one) for one in found], colour, infinite, dashed)
 
 
 def per_second(frame: Frame, points: Sequence[Point | None], names: Iterable[str]) -> list[Value]:

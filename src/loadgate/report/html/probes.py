@@ -38,6 +38,8 @@ class ReadingParts:
     n: int
     failed: int
     error: str = ""
+    silent: tuple[int, ...] = ()
+    """The parts in which every attempt failed."""
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ def _parts(key: tuple[str, str], readings: list[Reading], frame: Frame) -> Readi
         if one.value is not None:
             found.setdefault(frame.part_of(one.at), ReadingPart()).values.append(one.value)
     failed = [one for one in readings if one.value is None]
+    silent = sorted({frame.part_of(one.at) for one in failed} - found.keys())
     return ReadingParts(
         key[0],
         key[1],
@@ -82,4 +85,5 @@ def _parts(key: tuple[str, str], readings: list[Reading], frame: Frame) -> Readi
         len(readings),
         len(failed),
         failed[-1].error if failed else "",
+        tuple(silent),
     )

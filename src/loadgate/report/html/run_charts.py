@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -215,6 +216,7 @@ def _reading(number: int, reading: ReadingParts) -> Chart:
             line("highest", scaled(max), "c2", dashed=True),
             line("lowest", scaled(min), "c7", dashed=True),
         ]
+    lines = [replace(one, bridged=True, breaks=reading.silent) for one in lines]
     note = f"{reading.failed} of {reading.n} readings failed" if reading.failed else ""
     return Chart(f"probe-{number}", reading.name, unit, tuple(lines), frame=reading.frame, note=note)
 

@@ -126,6 +126,39 @@
     };
   }
 
+  // A value between two gaps has no line: it is a dot.
+  function alone(rows, xs, lines) {
+    return (u) => {
+      const { ctx, bbox } = u;
+      const size = 3 * (devicePixelRatio || 1);
+      ctx.save();
+      lines.forEach((line, index) => {
+        if (!u.series[index + 1].show) return;
+        const values = rows[index + 1];
+        ctx.fillStyle = css("--" + line.colour);
+        values.forEach((value, place) => {
+          if (value == null || neighbour(values, place, -1) || neighbour(values, place, 1)) return;
+          const x = u.valToPos(xs[place], "x", true), y = u.valToPos(value, "y", true);
+          if (x >= bbox.left - size && x <= bbox.left + bbox.width + size) ctx.fillRect(x - size / 2, y - size / 2, size, size);
+        });
+      });
+      ctx.restore();
+    };
+  }
+
+  // null is a gap; undefined is nothing, and a line goes on over it.
+  function neighbour(values, place, step) {
+    let at = place + step;
+    while (at >= 0 && at < values.length && values[at] === undefined) at += step;
+    return at >= 0 && at < values.length && values[at] !== null;
+  }
+
+  function valuesOf(line) {
+    if (!line.bridged) return line.values;
+    const breaks = new Set(line.breaks || []);
+    return line.values.map((value, place) => (value == null && !breaks.has(place) ? undefined : value));
+  }
+
   function marksAt(at) {
     const near = data.marks.filter((mark) => mark.kind !== "phase" && mark.start <= at && at <= (mark.end == null ? mark.start : mark.end));
     return near.map((mark) => mark.text).join("; ");
@@ -203,7 +236,7 @@
       fill: line.filled ? css("--" + line.colour) + "33" : undefined,
       paths: line.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
       spanGaps: false,
-      points: { show: xs.length < 40, size: 4 },
+      points: { show: xs.length < 40 && !line.stepped, size: 4, fill: css("--" + line.colour) },
       value: (u, value, seriesIndex, place) =>
         line.infinite && place != null && line.infinite.includes(place) ? "infinite" : amount(value, chart.unit),
     }));
@@ -297,7 +330,8 @@
       rows = [wide, wide.map(() => null)];
     } else {
       opts = options(chart, place.clientWidth, xs);
-      rows = [xs].concat(chart.lines.map((line) => line.values));
+      rows = [xs].concat(chart.lines.map(valuesOf));
+      opts.hooks.draw.push(alone(rows, xs, chart.lines));
     }
     const u = new uPlot(opts, rows, place);
     place.appendChild(said);
