@@ -28,8 +28,8 @@ MOST_NINES: Final = 12
 class Line:
     """One line: `colour` names a role of the style sheet, `infinite` the places of infinite values.
 
-    A missing value is a gap, but for a `bridged` line, which has a gap at its `breaks` alone: a reading that is
-    taken each minute says nothing between, and has not failed there.
+    A missing value is a gap, but for a `bridged` line, which has gaps at its `breaks` alone: a reading that
+    is taken each minute says nothing between, and has not failed there.
     """
 
     name: str
