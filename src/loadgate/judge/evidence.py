@@ -6,6 +6,7 @@ works on an `Evidence`, so that a verdict is a pure function of what was stored.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from loadgate.judge.slots import Interval, total_length
 from loadgate.measure.columns import Columns, ColumnWindows, Tally
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.layout import Int64s
+from loadgate.measure.parts import Part, definition, with_unfinished
 from loadgate.measure.window import Count, Counting, Series, Window, windows_merged
 from loadgate.plan.drift import Drift
 from loadgate.plan.looks import Look, look_at
@@ -91,6 +93,25 @@ class Books:
 
 
 @dataclass(frozen=True)
+class Digest:
+    """What was evaluated while the rows of a long run were read, before they were merged into cells.
+
+    The windows of its evidence are as long as a cell (s), which is enough to see how much they vary; whatever
+    asks for the windows of an objective, or for a total, takes it from here.
+    """
+
+    cell: float
+    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    """By definition of an objective (`measure.parts`): its windows over the steady phase, all of them."""
+    coarse: Mapping[str, int] = field(default_factory=dict)
+    """By definition: the seconds of the rows that its windows cannot be told from any more."""
+    within: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """By endpoint: the ok answers inside each steady interval, as `Evidence.ok_within` has them."""
+    totals: Mapping[str, Window] = field(default_factory=dict)
+    """By endpoint: all of its steady phase."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is known of one run; times are run time in seconds unless they say otherwise.
 
@@ -142,6 +163,8 @@ class Evidence:
     """The series that must not creep."""
     deployments: tuple[float, ...] = ()
     """Run times at which people noted a deployment: levels may differ after one."""
+    digest: Digest | None = None
+    """What stands for rows that were too many to hold, or too old to be there any more."""
     aborted_by: str = ""
     """The alert that ended the load, and why it fired; empty where none did."""
 
@@ -275,7 +298,9 @@ class Evidence:
     def total(self, endpoint: str | None) -> Window:
         """Return all of the steady phase of one endpoint (None: all) as one window."""
         if endpoint not in self._totals:
-            if endpoint is None:
+            if self.digest is not None and endpoint is not None:
+                total = self.digest.totals.get(endpoint) or windows_merged(())
+            elif endpoint is None:
                 total = windows_merged(self.total(name) for name in self._steady_of)
             else:
                 first, end = self._steady_of.get(endpoint, (0, 0))
@@ -287,6 +312,17 @@ class Evidence:
     def _totals(self) -> dict[str | None, Window]:
         return {}
 
+    def parts_of(self, objective: Objective, cut: Sequence[Interval]) -> tuple[Part, ...] | None:
+        """Return the windows of an objective that were evaluated while its rows were read; None: look at
+        rows.
+
+        `cut` are its own windows over the steady phase.
+        """
+        if self.digest is None:
+            return None
+        found = self.digest.parts.get(definition(objective))
+        return found if found is not None and len(found) == len(cut) else None
+
     def cautious(self) -> Evidence:
         """Return the evidence with every steady request that is under way counted as failed."""
         others: dict[int, Tally] = {}
@@ -296,13 +332,33 @@ class Evidence:
             if missing > 0:
                 name = str(Count.UNFINISHED)
                 others[end - 1] = replace(last, counts={**last.counts, name: last.count(name) + missing})
-        return replace(self, windows=ColumnWindows(self.columns.with_tallies(others)))
+        windows = ColumnWindows(self.columns.with_tallies(others))
+        return replace(self, windows=windows, digest=self._cautious_digest())
+
+    def _cautious_digest(self) -> Digest | None:
+        """Return the digest with these requests in each objective's last window, and in the totals."""
+        if self.digest is None:
+            return None
+        missing = {name: max(self.books(name, STEADY).missing, 0) for name in self._steady_of}
+        totals = {name: window.copy() for name, window in self.digest.totals.items()}
+        for name, window in totals.items():
+            window.add(Count.UNFINISHED, missing.get(name, 0))
+        parts = {}
+        for text, found in self.digest.parts.items():
+            endpoint = json.loads(text)["endpoint"]
+            number = sum(n for name, n in missing.items() if endpoint in (None, name))
+            parts[text] = (*found[:-1], with_unfinished(text, found[-1], number)) if found else found
+        return replace(self.digest, totals=totals, parts=parts)
 
     def ok_within(self, part: Interval, endpoint: str | None) -> int:
         """Return the ok answers that arrived inside an interval, whatever phase their request was due in.
 
         A window on the edge counts for the steady phase where it begins, and is left out for other phases.
         """
+        if self.digest is not None and part in self.steady:
+            place = self.steady.index(part)
+            known = self.digest.within
+            return sum(known[name][place] for name in known if endpoint in (None, name))
         number = 0
         for window in self.of(endpoint, None):
             inside = part.start <= window.second and window.end <= part.end

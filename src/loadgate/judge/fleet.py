@@ -77,7 +77,7 @@ def lost_workers(evidence: Evidence) -> tuple[str, ...]:
         by_event |= {str(event.detail.get("worker", "?")) for event in missing}
     last: dict[str, int] = {}
     for row in evidence.fleet:
-        last[row.worker] = max(last.get(row.worker, row.second), row.second)
+        last[row.worker] = max(last.get(row.worker, row.second), row.end - 1)
     end = evidence.steady[-1].end if evidence.steady else 0.0
     # Two seconds of grace, as for coverage: the last row of a phase may be skipped.
     silent = {worker for worker, second in last.items() if second + 1 < end - 2}
@@ -86,7 +86,9 @@ def lost_workers(evidence: Evidence) -> tuple[str, ...]:
 
 def seconds_under_loss(evidence: Evidence) -> frozenset[int]:
     """Return the run seconds in which a worker was lost, or arrivals went to nobody."""
-    return frozenset(row.second for row in evidence.ledger if row.loss)
+    return frozenset(
+        second for row in evidence.ledger if row.loss for second in range(row.second, row.second + row.span)
+    )
 
 
 def offered_by_nobody(evidence: Evidence, *, steady: bool = False) -> int:
@@ -135,7 +137,7 @@ def stories(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
             text = f"a worker on {host} was refused at {at}: {reason}"
             yield "worker_refused", text, {"host": host, "at": event.at}
     if (number := offered_by_nobody(evidence)) > 0:
-        seconds = sum(row.unoffered > 0 for row in evidence.ledger)
+        seconds = sum(row.span for row in evidence.ledger if row.unoffered > 0)
         text = (
             f"{number} planned arrivals were offered by nobody, in {seconds} s in which their share of the "
             "schedule was between two workers, or the run had no master"
@@ -178,7 +180,7 @@ def fleet(evidence: Evidence) -> dict[str, Any]:
         "lost_requests": int(evidence.counts(None, None).count(Count.LOST).sum()),
         "unoffered": offered_by_nobody(evidence),
         "seconds_under_loss": len(seconds_under_loss(evidence)),
-        "seconds_late": sum(row.late > 0 for row in evidence.ledger),
+        "seconds_late": sum(row.span for row in evidence.ledger if row.late > 0),
         "p99_spread": _spread(evidence),
         "clock_offset_max_ms": _greatest(abs(row.clock_offset_us) for row in evidence.fleet),
         "clock_error_max_ms": _greatest(row.clock_error_us for row in evidence.fleet),

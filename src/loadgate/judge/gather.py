@@ -170,7 +170,7 @@ def _end_of(stored: float | None, fleet: Sequence[FleetRow], windows: Sequence[T
     """Return the run time at which the run ended: as stored, else the end of the last second on record."""
     if stored is not None:
         return float(stored)
-    ends = [row.second + 1 for row in fleet] or [window.end for window in windows]
+    ends = [row.end for row in fleet] or [window.end for window in windows]
     return float(max(ends)) if ends else None
 
 

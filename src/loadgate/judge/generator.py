@@ -27,6 +27,7 @@ from loadgate.judge.marks import (
     cpu_share,
     loop_lag,
     marked,
+    marks_in,
     may_use,
 )
 from loadgate.judge.slots import TOLERANCE
@@ -78,6 +79,11 @@ def steady_rows(evidence: Evidence) -> list[FleetRow]:
 def rows_by_worker(evidence: Evidence) -> dict[str, list[FleetRow]]:
     """Return the steady fleet rows of each worker in order of time, the workers by name."""
     return {worker: list(rows) for worker, rows in evidence.steady_by_worker.items()}
+
+
+def _seconds(rows: Sequence[FleetRow]) -> int:
+    """Count the seconds that some rows of one worker told of."""
+    return sum(row.seconds for row in rows)
 
 
 def planned_level(evidence: Evidence) -> tuple[float, float]:
@@ -148,7 +154,7 @@ def remedy(evidence: Evidence, worker: str | None = None) -> str:
     """
     shares: dict[str, float] = {}
     for name, rows in rows_by_worker(evidence).items():
-        share = math.fsum(cpu_share(row) for row in rows) / len(rows)
+        share = math.fsum(cpu_share(row) * row.seconds for row in rows) / _seconds(rows)
         sent = achieved(rows) if evidence.model == "open" else None
         shares[name] = share / min(max(sent, 0.01), 1.0) if sent is not None else share
     if not shares:
@@ -237,9 +243,10 @@ def _silent(evidence: Evidence) -> list[str]:
     reasons = []
     for worker, rows in rows_by_worker(evidence).items():
         made = sum(row.control_n for row in rows)
-        if rows[-1].cpu_allowed > 0 and len(rows) >= CONTROL_FROM and made < CONTROL_NEEDED * len(rows):
+        told = _seconds(rows)
+        if rows[-1].cpu_allowed > 0 and told >= CONTROL_FROM and made < CONTROL_NEEDED * told:
             reasons.append(
-                f"the generator was saturated: {worker}: only {made} control requests ended in {len(rows)} "
+                f"the generator was saturated: {worker}: only {made} control requests ended in {told} "
                 f"steady seconds, and one is made about every second: see its log, or run without the "
                 f"control (--set generator.control=false)"
             )
@@ -256,14 +263,14 @@ def _full_cores(evidence: Evidence) -> list[str]:
     lag = _start_lag(evidence) or 0.0
     reasons = []
     for worker, rows in rows_by_worker(evidence).items():
-        full = sum(cpu_share(row) >= FULL_CORE for row in rows)
-        if full <= FULL_LIMIT * len(rows):
+        full = sum(marks_in(row).get("cpu", 0).bit_count() for row in rows)
+        if full <= FULL_LIMIT * _seconds(rows):
             continue
         least = min(may_use(row) for row in rows)
         what = "a core" if least == 1.0 else f"the {format_number(round(least, 2))} cores that it may use"
         head = (
             f"{worker} used {format_share(FULL_CORE)} of {what} or more "
-            f"in {full} of {len(rows)} steady seconds"
+            f"in {full} of {_seconds(rows)} steady seconds"
         )
         share = achieved(rows)
         if evidence.model == "closed":
@@ -324,7 +331,8 @@ def _short_of_users(evidence: Evidence) -> list[str]:
     if seconds <= 0:
         return []
     users = sum(
-        math.fsum(row.users for row in rows) / len(rows) for rows in rows_by_worker(evidence).values()
+        math.fsum(row.users * row.seconds for row in rows) / _seconds(rows)
+        for rows in rows_by_worker(evidence).values()
     )
     wanted = planned / seconds
     if not users or users >= wanted * ACHIEVED_NEEDED * (1 - load_allowed_to_miss(evidence)) - TOLERANCE:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from loadgate.judge.confidence import Shown, mean_shown, percentile_shown
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
-from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
-from loadgate.judge.samples import Latencies, Slot
+from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured, with_late
+from loadgate.judge.samples import Latencies
 from loadgate.judge.slots import Interval, slots
 from loadgate.measure.histogram import RANKS_PER_WHOLE, rank_of
-from loadgate.measure.levels import edges, met_by_count, over_by_histogram
-from loadgate.measure.levels import latency as latency_level
+from loadgate.measure.levels import met_by_count
+from loadgate.measure.parts import Part, Slot, clock_of, latency_part, thresholds
 from loadgate.measure.window import Window
 from loadgate.plan.sla import Limit, Objective
+
+__all__ = ["by_window", "clock_of", "latency", "measure", "measured_part", "thresholds"]
 
 EXACT = "exact count over the limit"
 BY_HISTOGRAM = "histogram, 3 significant digits"
@@ -42,11 +43,13 @@ def latency(objective: Objective, evidence: Evidence, merged: bool = False) -> O
         return invalid(objective, f"no {which}request of the steady phase has a latency: nothing can be said")
     found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
     cut = slots(evidence.steady, objective.every)
+    parts = parts_over(objective, evidence, cut, found)
+    windows = [measured_part(objective, part) for part in parts]
     result = decide(
         objective,
         whole,
         cut,
-        [_measure(objective, slot) for slot in found.by_slot(cut, thresholds(objective))],
+        windows,
         shown=_shown(objective, found, evidence.seconds, merged),
         doubt=evidence.doubt,
         method=EXACT_VALUE if objective.rank is None else EXACT if whole.exact else BY_HISTOGRAM,
@@ -55,7 +58,17 @@ def latency(objective: Objective, evidence: Evidence, merged: bool = False) -> O
     if whole.exact and objective.target.met(whole.value) != whole.holds:
         note = "the value shown is the upper edge of its histogram counter; the limit was compared exactly"
         result = replace(result, notes=(*result.notes, note))
-    return result
+    return with_late(result, parts)
+
+
+def parts_over(
+    objective: Objective, evidence: Evidence, cut: Sequence[Interval], found: Latencies
+) -> list[Part]:
+    """Return what a latency row's windows measured: as they were kept, else from the rows of `found`."""
+    kept = evidence.parts_of(objective, cut)
+    if kept is not None:
+        return list(kept)
+    return [latency_part(objective, slot) for slot in found.by_slot(cut, thresholds(objective))]
 
 
 def _shown(objective: Objective, found: Latencies, seconds: float, merged: bool) -> Shown | None:
@@ -80,67 +93,47 @@ def by_window(objective: Objective, evidence: Evidence, cut: Sequence[Interval])
     """Evaluate a latency row over one window of the steady phase after the other."""
     if cut:
         found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
-        yield from (_measure(objective, slot) for slot in found.by_slot(cut, thresholds(objective)))
-
-
-def thresholds(objective: Objective) -> tuple[int, ...]:
-    """Return the thresholds (µs) over which a percentile's limits count; none for a maximum or a mean."""
-    limits = [limit for limit in (objective.target, objective.alert) if limit is not None]
-    return tuple(edge for limit in limits for edge in edges(limit)) if objective.rank is not None else ()
+        yield from (measured_part(objective, part) for part in parts_over(objective, evidence, cut, found))
 
 
 def _measure(objective: Objective, slot: Slot) -> Measured:
     """Evaluate a latency row over some time."""
-    n = slot.histogram.total + slot.infinite
-    if n == 0:
+    return measured_part(objective, latency_part(objective, slot))
+
+
+def measured_part(objective: Objective, part: Part) -> Measured:
+    """Compare a window of a latency row with the row's limits: by counting, where that was counted.
+
+    With k of n values over T, a percentile is at most T if and only if k <= n - ceil(p·n).
+    """
+    if part.n == 0:
         return NOTHING
-    if objective.rank is not None:
-        return _percentile(objective, objective.rank, slot)
-    return measured(objective, latency_level(slot.histogram, slot.infinite, objective.statistic, None), n)
-
-
-def _percentile(objective: Objective, rank: int, slot: Slot) -> Measured:
-    """Compare a percentile with its limits by counting, where the values over them were counted."""
-    n = slot.histogram.total + slot.infinite
-    by_value = measured(objective, latency_level(slot.histogram, slot.infinite, None, rank), n)
-    allowed = n - rank_of(rank, n)
-    failing = objective.alert or objective.target
-    holds = _met_exactly(objective.target, slot, allowed)
+    by_value = measured(objective, part.value, part.n)
+    rank = objective.rank
+    if rank is None:
+        return by_value
+    allowed = part.n - rank_of(rank, part.n)
+    holds = _met_exactly(objective.target, part.over, part.infinite, allowed)
     past = None if holds is None else not holds
     if objective.alert and holds is not None:
-        past = _met_exactly(objective.alert, slot, allowed)
-    bad = _over_limit(failing, slot)
-    if bad is None:
-        bad = over_by_histogram(slot.histogram, edges(failing)[1]) + slot.infinite
+        past = _met_exactly(objective.alert, part.over_alert, part.infinite, allowed)
     return Measured(
         by_value.value,
-        n,
+        part.n,
         by_value.holds if holds is None else holds,
         by_value.past if past is None else past,
         exact=holds is not None,
-        bad=bad,
+        bad=part.bad,
         allowed=1 - rank / RANKS_PER_WHOLE,
     )
 
 
-def clock_of(objective: Objective) -> Literal["response", "service"]:
-    """Return which clock a row is about."""
-    return "service" if objective.metric == "service_time" else "response"
-
-
-def _met_exactly(limit: Limit, slot: Slot, allowed: int) -> bool | None:
+def _met_exactly(limit: Limit, over: int | None, infinite: int, allowed: int) -> bool | None:
     """Compare a percentile with a limit by counting; None where the values over it were not counted.
 
     `allowed` is the number of values that may lie over the limit: n - ceil(p·n).
     """
-    over = _over_limit(limit, slot)
-    return None if over is None else met_by_count(limit, over, allowed)
-
-
-def _over_limit(limit: Limit, slot: Slot) -> int | None:
-    """Count the latencies over a limit, the infinite ones too; None where not counted."""
-    found = next((slot.over[edge] for edge in edges(limit) if edge in slot.over), None)
-    return None if found is None else found + slot.infinite
+    return None if over is None else met_by_count(limit, over + infinite, allowed)
 
 
 def _notes(objective: Objective, evidence: Evidence, total: Window) -> tuple[str, ...]:

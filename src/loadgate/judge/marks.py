@@ -5,105 +5,64 @@ the generator's doing. Marks void a run only when they are enough to matter: in 
 seconds, or in over half of one worker's, which then does not do its part whatever the size of the fleet; and
 in three seconds at the least, since a machine hiccups. Pool wait is no witness: it is the target's doing.
 
-The limits, and why they are where they are:
-
-- start lag, p99 of a second over 20 ms. These show where it was; the exact rule over all requests voids.
-- loop lag, p99 of a second over 100 ms. It is the worst of 20 looks: a stall of 100 ms makes a tenth of that
-  second's requests late, so stalls in a tenth of the seconds make 1 % of all requests late.
-- garbage collection over 100 ms, and over 100 ms held back for a CPU quota: the same stall, with its cause.
-- CPU from 95 % of what a worker may use (it is one thread: at most one core). It voids with lateness only.
-- descriptors and local ports over 90 %: the next users would fail to connect, as if by the target's fault.
-- control over 20 ms, or without an answer: a generator may not add more to an answer than to a start.
+The limits themselves are in `measure/marks.py`.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from loadgate.judge.evidence import Evidence
 from loadgate.measure.delta import FleetRow
 from loadgate.measure.histogram import Histogram
+from loadgate.measure.marks import (
+    CONTROL_LIMIT_US,
+    FULL_CORE,
+    GC_LIMIT_US,
+    KINDS,
+    LOOP_LAG_LIMIT_US,
+    SHORT_LIMIT,
+    START_LAG_LIMIT_US,
+    THROTTLED_LIMIT_US,
+    WITNESSES,
+    cpu_share,
+    marks_in,
+    marks_of,
+    may_use,
+)
 
-START_LAG_LIMIT_US: Final = 20_000
-"""The p99 of start lag past which the generator was too late; in µs."""
-LOOP_LAG_LIMIT_US: Final = 100_000
-"""A worker whose event loop was later than this (p99 of a second, µs) was stalled in that second."""
-GC_LIMIT_US: Final = 100_000
-"""The longest garbage collection (µs) that is no stall."""
-THROTTLED_LIMIT_US: Final = 100_000
-"""How long a worker's control group may be held back for its quota in a second, in µs over all CPUs."""
-FULL_CORE: Final = 0.95
-"""The share of the CPU that a worker may use from which it has nothing left."""
-SHORT_LIMIT: Final = 0.90
-"""The share of descriptors, or of local ports, that may be in use."""
-CONTROL_LIMIT_US: Final = 20_000
-"""The latency (p99 of a second, µs) past which a request to the null server shows a slow generator."""
+__all__ = [
+    "CONTROL_LIMIT_US",
+    "FULL_CORE",
+    "GC_LIMIT_US",
+    "KINDS",
+    "LOOP_LAG_LIMIT_US",
+    "MARKED_HALF",
+    "MARKED_LEAST",
+    "MARKED_LIMIT",
+    "SHORT_LIMIT",
+    "START_LAG_LIMIT_US",
+    "THROTTLED_LIMIT_US",
+    "Marked",
+    "control_latency",
+    "cpu_share",
+    "loop_lag",
+    "marked",
+    "marked_seconds",
+    "marks_in",
+    "marks_of",
+    "may_use",
+]
+
 MARKED_LIMIT: Final = 0.10
 """The share of all worker seconds that may be marked by one witness."""
 MARKED_HALF: Final = 0.50
 """The share of one worker's seconds that may be."""
 MARKED_LEAST: Final = 3
 """Marked seconds below which no witness voids a run."""
-
-
-@dataclass(frozen=True)
-class Witness:
-    """One thing that a worker tells of itself each second: whether it was `past` its limit, and by how much.
-
-    `size` orders seconds by how bad they were.
-    """
-
-    kind: str
-    past: Callable[[FleetRow], bool]
-    size: Callable[[FleetRow], float]
-
-
-def may_use(row: FleetRow) -> float:
-    """Return the cores that a worker could use: one, since it is one thread, or what it is allowed."""
-    return min(1.0, row.cpu_allowed) if row.cpu_allowed > 0 else 1.0
-
-
-def cpu_share(row: FleetRow) -> float:
-    """Return the CPU used as a share of what the worker could use."""
-    return row.cpu / may_use(row)
-
-
-def share_of(used: int, limit: int) -> float:
-    """Return the share in use of what there is; 0 where that was not measured, or has no limit."""
-    return used / limit if limit > 0 else 0.0
-
-
-WITNESSES: Final = (
-    Witness(
-        "start_lag",
-        lambda row: row.start_lag_p99_us > START_LAG_LIMIT_US,
-        lambda row: row.start_lag_p99_us,
-    ),
-    Witness("loop_lag", lambda row: row.loop_lag_p99_us > LOOP_LAG_LIMIT_US, lambda row: row.loop_lag_p99_us),
-    Witness("cpu", lambda row: cpu_share(row) >= FULL_CORE, cpu_share),
-    Witness("throttled", lambda row: row.throttled_us > THROTTLED_LIMIT_US, lambda row: row.throttled_us),
-    Witness(
-        "descriptors",
-        lambda row: share_of(row.fds, row.fds_limit) > SHORT_LIMIT,
-        lambda row: share_of(row.fds, row.fds_limit),
-    ),
-    Witness(
-        "ports",
-        lambda row: share_of(row.ports, row.ports_limit) > SHORT_LIMIT,
-        lambda row: share_of(row.ports, row.ports_limit),
-    ),
-    Witness("gc_pause", lambda row: row.gc_pause_max_us > GC_LIMIT_US, lambda row: row.gc_pause_max_us),
-    Witness(
-        "control",
-        lambda row: row.control_p99_us > CONTROL_LIMIT_US or row.control_failures > 0,
-        lambda row: math.inf if row.control_failures else row.control_p99_us,
-    ),
-)
-KINDS: Final = tuple(witness.kind for witness in WITNESSES)
 
 
 @dataclass(frozen=True)
@@ -126,26 +85,26 @@ class Marked:
         return self.seconds >= MARKED_LEAST and (self.seconds > share or self.worker_seconds > half)
 
 
-def marks_of(row: FleetRow) -> tuple[str, ...]:
-    """Return the kinds of witness that mark one second of one worker, in the order of `KINDS`."""
-    return tuple(witness.kind for witness in WITNESSES if witness.past(row))
-
-
 def marked(by_worker: Mapping[str, Sequence[FleetRow]]) -> dict[str, Marked]:
     """Return what each witness marked in the rows of some workers; one that marked nothing is left out."""
-    of = sum(len(rows) for rows in by_worker.values())
+    told = {worker: sum(row.seconds for row in rows) for worker, rows in by_worker.items()}
+    of = sum(told.values())
     found: dict[str, Marked] = {}
+    marks = {worker: [(row, marks_in(row)) for row in rows] for worker, rows in by_worker.items()}
     for witness in WITNESSES:
-        past = {worker: [row for row in rows if witness.past(row)] for worker, rows in by_worker.items()}
-        seconds = sum(len(rows) for rows in past.values())
+        kind = witness.kind
+        past = {worker: [row for row, kinds in rows if kind in kinds] for worker, rows in marks.items()}
+        number = {
+            worker: sum(kinds[kind].bit_count() for _, kinds in rows if kind in kinds)
+            for worker, rows in marks.items()
+        }
+        seconds = sum(number.values())
         if not seconds:
             continue
         # The one with the greatest share of its seconds; of equals, the one that comes first by name.
-        worker = max(sorted(past), key=lambda name: len(past[name]) / len(by_worker[name]))
+        worker = max(sorted(past), key=lambda name: number[name] / told[name])
         worst = max(past[worker], key=witness.size)
-        found[witness.kind] = Marked(
-            witness.kind, seconds, of, worker, len(past[worker]), len(by_worker[worker]), worst
-        )
+        found[kind] = Marked(kind, seconds, of, worker, number[worker], told[worker], worst)
     return found
 
 
@@ -156,8 +115,10 @@ def marked_seconds(evidence: Evidence) -> dict[int, tuple[str, ...]]:
     """
     kinds: dict[int, set[str]] = defaultdict(set)
     for row in evidence.fleet:
-        if found := marks_of(row):
-            kinds[row.second].update(found)
+        for kind, seconds in marks_in(row).items():
+            for place in range(seconds.bit_length()):
+                if seconds >> place & 1:
+                    kinds[row.second + place].add(kind)
     return {second: tuple(kind for kind in KINDS if kind in kinds[second]) for second in sorted(kinds)}
 
 

@@ -10,6 +10,7 @@ from loadgate.judge import latency, rates, readings
 from loadgate.judge.evidence import STEADY, Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import invalid
+from loadgate.measure.parts import definition
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.plan.sla import LATENCIES, Objective
 from loadgate.plan.units import format_duration
@@ -57,6 +58,14 @@ def _may_lack_some(evidence: Evidence) -> bool:
     return OVERFLOW_ENDPOINT in evidence.endpoints and evidence.workers_expected > 1
 
 
+def _too_coarse(objective: Objective, evidence: Evidence) -> int:
+    """Return how long the run's windows are, where the row's cannot be told from them; else 0."""
+    if evidence.digest is not None:
+        return evidence.digest.coarse.get(definition(objective), 0)
+    coarsest = max(window.span for window in evidence.of(objective.endpoint))
+    return coarsest if coarsest > 1 and coarsest > objective.every else 0
+
+
 def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None:
     """Return an INVALID row where there are no requests to judge, or None where there are."""
     endpoint = objective.endpoint
@@ -71,12 +80,11 @@ def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None
             f"more endpoints than a worker keeps apart: some requests of {endpoint!r} may be among those "
             f"counted as {OVERFLOW_ENDPOINT}: give requests of one kind one name",
         )
-    windows = evidence.of(endpoint)
     if not evidence.books(endpoint, STEADY).arrivals and not evidence.total(endpoint).histograms:
         who = f"of endpoint {endpoint!r} " if endpoint else ""
         return invalid(objective, f"no request {who}was due in the steady phase: nothing was offered")
-    coarsest = max(window.span for window in windows)
-    if coarsest > 1 and coarsest > objective.every:
+    coarsest = _too_coarse(objective, evidence)
+    if coarsest:
         kept, asked = format_duration(coarsest), format_duration(objective.every)
         return invalid(objective, f"the run keeps windows of {kept} now, too coarse to judge every {asked}")
     if not evidence.books(endpoint, STEADY).settled:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loadgate.judge.confidence import share_shown
-from loadgate.judge.evidence import STEADY, Books, Evidence
+from loadgate.judge.evidence import Books, Evidence
 from loadgate.judge.intervals import Samples
 from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult
-from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
+from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured, with_late
 from loadgate.judge.samples import cells_of, of_shares, summed
 from loadgate.judge.slots import Interval, slots, slots_of
 from loadgate.measure.columns import Tally
 from loadgate.measure.layout import Int64s
 from loadgate.measure.levels import errors, known_errors, misses, repeats
+from loadgate.measure.parts import Part, ok_by_slot
 from loadgate.measure.window import Count, Counting, Window
 from loadgate.plan.sla import Objective
 
@@ -157,29 +155,19 @@ def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     answered = min(within, books.ok)
     whole = measured(objective, answered / evidence.seconds, books.settled)
     cut = slots(evidence.steady, objective.every)
-    counts = _ok_by_slot(evidence, cut, objective.endpoint)
+    kept = evidence.parts_of(objective, cut)
+    if kept is None:
+        counts = ok_by_slot(cut, evidence.of(objective.endpoint, None))
+    else:
+        counts = [part.n for part in kept]
     parts = [measured(objective, count / slot.length, count) for slot, count in zip(cut, counts, strict=True)]
     notes = []
     if books.ok - within > LATE * books.ok:
         notes.append(
             f"{books.ok - within} ok answers came only after the steady phase and are not in the rate"
         )
-    return decide(objective, whole, cut, parts, method="ok answers / steady seconds", notes=notes)
-
-
-def _ok_by_slot(evidence: Evidence, cut: Sequence[Interval], endpoint: str | None) -> list[int]:
-    """Return what `Evidence.ok_within` gives for each of the slots, which are in order of time."""
-    counts = [0] * len(cut)
-    starts = [slot.start for slot in cut]
-    for window in evidence.of(endpoint, None):
-        index = bisect_right(starts, window.second) - 1
-        begins = window.phase == STEADY
-        # A steady window counts where it begins, also when its slot begins within its first second.
-        if begins and index + 1 < len(cut) and math.floor(starts[index + 1]) <= window.second:
-            index += 1
-        if index >= 0 and window.second < cut[index].end and (begins or window.end <= cut[index].end):
-            counts[index] += window.count(Count.OK)
-    return counts
+    result = decide(objective, whole, cut, parts, method="ok answers / steady seconds", notes=notes)
+    return with_late(result, kept or ())
 
 
 def _by_windows(
@@ -194,35 +182,59 @@ def _by_windows(
 
     `missing` bad ones are in no window.
     """
-    objective, evidence, windows = case.objective, case.evidence, case.windows
-    found = np.stack(counted(evidence.counts(objective.endpoint)), axis=1)
+    objective, evidence = case.objective, case.evidence
     cut = slots(evidence.steady, objective.every)
-    at = slots_of(cut, windows)
-    by_slot = np.stack([summed(at, found[:, index], len(cut)) for index in (0, 1)], axis=1)
-    bad, n = (int(number) + missing for number in found.sum(axis=0))
+    kept = evidence.parts_of(objective, cut)
+    by_slot = counted(_Kept(kept) if kept is not None else _Summed(case, cut))
+    bad, n = (int(number) + missing for number in counted(cast(Counting[Int64s], case.total)))
     shown = None
     if n:
-        samples = replace(
-            _samples(case, found, missing, alike=of_good), merged=case.merged, doubt=evidence.doubt
-        )
+        samples = _samples(case, counted, missing, alike=of_good)
+        samples = replace(samples, merged=case.merged, doubt=evidence.doubt)
         shown = share_shown(objective, samples, evidence.seconds, of_good=of_good)
-    return decide(
+    result = decide(
         objective,
         evaluate(bad, n),
         cut,
-        [evaluate(int(part[0]), int(part[1])) for part in by_slot],
+        [evaluate(int(wrong), int(number)) for wrong, number in zip(*by_slot, strict=True)],
         shown=shown,
         doubt=evidence.doubt,
         unit_of_n="repeated requests" if of_good else "requests",
         method="exact count",
     )
+    return with_late(result, kept or ())
 
 
-def _samples(case: Case, found: NDArray[np.int64], missing: int, *, alike: bool) -> Samples:
+class _Summed:
+    """The counts of a row's windows, added up by slot."""
+
+    def __init__(self, case: Case, cut: Sequence[Interval]) -> None:
+        self._counts = case.evidence.counts(case.objective.endpoint)
+        self._at = slots_of(cut, case.windows) if cut else []
+        self._slots = len(cut)
+
+    def count(self, name: str) -> Int64s:
+        """Return a count of each slot."""
+        return summed(self._at, self._counts.count(name), self._slots).astype(np.int64)
+
+
+class _Kept:
+    """The counts of slots that were evaluated before."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+
+    def count(self, name: str) -> Int64s:
+        """Return a count of each slot."""
+        return np.array([part.counts.get(name, 0) for part in self._parts], np.int64)
+
+
+def _samples(case: Case, counted: Counted, missing: int, *, alike: bool) -> Samples:
     """Return the samples of the interval, of the bad ones and all requests by window."""
-    cells = cells_of(case.evidence, case.objective.endpoint)
-    at = slots_of(cells, case.windows)
-    bad = summed(at, found[:, 0], len(cells))
-    good = summed(at, found[:, 1], len(cells)) - bad
+    bad, n = (
+        values.astype(np.float64)
+        for values in counted(_Summed(case, cells_of(case.evidence, case.objective.endpoint)))
+    )
+    good = n - bad
     bad[-1] += missing
     return of_shares(good, bad, alike=alike)

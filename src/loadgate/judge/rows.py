@@ -15,13 +15,14 @@ breach that does not is INCONCLUSIVE.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from loadgate.judge.confidence import Shown
 from loadgate.judge.distributions import fewest_above
 from loadgate.judge.results import Grade, ObjectiveResult, Worst, spelled
 from loadgate.judge.slots import TOLERANCE, Breach, Interval, longest_breach
+from loadgate.measure.parts import Part
 from loadgate.plan.samples import DOUBT
 from loadgate.plan.sla import Limit, Objective
 from loadgate.plan.units import format_duration, format_share
@@ -122,6 +123,23 @@ def decide(
         settled=_settled(objective, grade, shown, parts, lasting=lasting),
         confidence=_confidence(shown.doubt if shown else DOUBT),
     )
+
+
+def with_late(result: ObjectiveResult, parts: Iterable[Part]) -> ObjectiveResult:
+    """Let a row not pass where requests came after windows had been evaluated, of which they would be part.
+
+    The value over the phase holds them; whether each window would hold with them cannot be told.
+    """
+    late = [part.late for part in parts if part.late]
+    if not late:
+        return result
+    said = f"{sum(late)} requests of {len(late)} windows came after these had been evaluated and merged"
+    if result.verdict is not Grade.PASS:
+        return replace(result, notes=(*result.notes, said))
+    reason = (
+        f"{result.reason}; {said}, so whether each of them holds cannot be told: see the workers' network"
+    )
+    return replace(result, verdict=Grade.INCONCLUSIVE, reason=reason, settled=False)
 
 
 def _settled(

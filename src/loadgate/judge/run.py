@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.fleet import losses, lost_workers, offered_by_nobody
@@ -41,21 +44,18 @@ def coverage(evidence: Evidence) -> Coverage:
     so a second between two reported ones is covered too, and the first and last of the phase beside one.
     Losses that the policy allows are not missed: only the workers that have to remain count.
     """
-    reported: dict[str, set[int]] = defaultdict(set)
-    for row in evidence.fleet:
-        reported[row.worker].add(row.second)
+    reported = _reported(evidence)
     allowed = evidence.generator.loss_allowed
     required = max(1, evidence.workers_expected - math.floor(evidence.workers_expected * allowed + TOLERANCE))
     total, covered = 0, 0.0
     short = []
     for part in evidence.steady:
         seconds = _whole_seconds(part)
-        for second in seconds:
-            present = sum(_covers(rows, second, seconds) for rows in reported.values())
-            share = min(1.0, present / required)
-            total, covered = total + 1, covered + share
-            if share < 1:
-                short.append(second)
+        present = np.zeros(len(seconds), np.int64)
+        for rows in reported.values():
+            present += _covers(rows, seconds)
+        total, covered = total + len(seconds), covered + math.fsum(np.minimum(1.0, present / required))
+        short += (np.flatnonzero(present < required) + seconds.start).tolist()
     return Coverage(covered / total if total else 0.0, total, tuple(short))
 
 
@@ -65,12 +65,29 @@ def _whole_seconds(part: Interval) -> range:
     return range(first, end) if end > first else range(math.floor(part.start), math.floor(part.start) + 1)
 
 
-def _covers(rows: set[int], second: int, phase: range) -> bool:
-    """Tell whether a worker with these rows reported a second of a phase."""
-    if second in rows:
-        return True
-    before, after = second - 1 in rows, second + 1 in rows
-    return (before and after) or (second == phase[-1] and before) or (second == phase[0] and after)
+def _reported(evidence: Evidence) -> dict[str, dict[int, int]]:
+    """Return which seconds each worker told of: by the first second of its rows, bits as in `told`."""
+    found: dict[str, dict[int, int]] = defaultdict(dict)
+    for row in evidence.fleet:
+        own = found[row.worker]
+        own[row.second] = own.get(row.second, 0) | row.told
+    return found
+
+
+def _covers(rows: Mapping[int, int], phase: range) -> NDArray[np.bool_]:
+    """Tell of each second of a phase whether a worker with these rows reported it."""
+    # With the second before the phase and the one after it.
+    told = np.zeros(len(phase) + 2, np.bool_)
+    for first, bits in rows.items():
+        for place in range(bits.bit_length()):
+            at = first + place - phase.start + 1
+            if bits >> place & 1 and 0 <= at < told.size:
+                told[at] = True
+    before, here, after = told[:-2], told[1:-1], told[2:]
+    answer: NDArray[np.bool_] = here | (before & after)
+    answer[-1] |= before[-1]
+    answer[0] |= after[0]
+    return answer
 
 
 def void_reasons(evidence: Evidence) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ are put together. A request that ended after its stage of the load belongs to th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from operator import add
@@ -20,23 +20,18 @@ from loadgate.judge.evidence import Evidence
 from loadgate.judge.intervals import Samples
 from loadgate.judge.slots import Interval, slots, slots_of
 from loadgate.measure.columns import Column, Tally
-from loadgate.measure.histogram import RANKS_PER_WHOLE, Histogram, rank_of
+from loadgate.measure.histogram import RANKS_PER_WHOLE, rank_of
 from loadgate.measure.layout import HIGHEST_EQUIVALENT, Ints
+from loadgate.measure.parts import OUTCOMES, Slot
 from loadgate.measure.window import INFINITE, Clock, LatencyOn, over_key
-
-OUTCOMES: dict[LatencyOn, tuple[str, ...]] = {
-    "adjusted": ("ok",),
-    "ok": ("ok",),
-    "all": ("ok", "failed", "timeout"),
-}
-"""The outcomes whose latencies count with their own value."""
-
 
 _NOTHING: Ints = np.zeros(0, np.int8)
 
 
 def cells_of(evidence: Evidence, endpoint: str | None) -> tuple[Interval, ...]:
     """Cut the steady phase of an endpoint (None: all) into windows as long as its longest one."""
+    if evidence.digest is not None:
+        return slots(evidence.steady, evidence.digest.cell)
     longest = max((window.span for window in evidence.of(endpoint)), default=1)
     return slots(evidence.steady, float(longest))
 
@@ -44,18 +39,6 @@ def cells_of(evidence: Evidence, endpoint: str | None) -> tuple[Interval, ...]:
 def summed(at: ArrayLike, values: ArrayLike, cells: int) -> Floats:
     """Add up values by the cell that each belongs to."""
     return np.bincount(np.asarray(at, np.int64), np.asarray(values, np.float64), cells).astype(np.float64)
-
-
-@dataclass(slots=True)
-class Slot:
-    """Latencies of some time: a histogram (µs), and how many more are infinite.
-
-    `over` holds exact counts of the finite ones over the thresholds (µs) that were counted.
-    """
-
-    histogram: Histogram = field(default_factory=Histogram)
-    infinite: int = 0
-    over: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Any, Final, get_args
 
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.fleet import lost_workers
 from loadgate.judge.generator import rows_by_worker, steady_rows
-from loadgate.judge.marks import control_latency, cpu_share, loop_lag, marked, marks_of
+from loadgate.judge.marks import control_latency, cpu_share, loop_lag, marked, marks_in
 from loadgate.judge.results import number
 from loadgate.judge.run import coverage
 from loadgate.measure.delta import FleetRow
@@ -83,12 +86,34 @@ def generator(evidence: Evidence) -> dict[str, Any]:
         "pool_wait": _summary(total.histogram(Series.POOL_WAIT)),
         "control": _control(steady_rows(evidence)),
         "marked": {
-            "seconds": len({row.second for row in steady_rows(evidence) if marks_of(row)}),
-            "worker_seconds": sum(bool(marks_of(row)) for row in steady_rows(evidence)),
+            "seconds": _marked_seconds(steady_rows(evidence)),
+            "worker_seconds": sum(_any_mark(row).bit_count() for row in steady_rows(evidence)),
             "by": {kind: found.seconds for kind, found in marked(by_worker).items()},
         },
         "workers": [_worker(name, rows) for name, rows in by_worker.items()],
     }
+
+
+def _seconds(rows: Iterable[FleetRow]) -> int:
+    """Count the seconds that some rows of one worker told of."""
+    return sum(row.seconds for row in rows)
+
+
+def _any_mark(row: FleetRow) -> int:
+    """Return which seconds of a row are marked by any witness, as bits."""
+    return reduce(or_, marks_in(row).values(), 0)
+
+
+def _marked_seconds(rows: Iterable[FleetRow]) -> int:
+    """Count the run seconds that are marked in any worker."""
+    found: dict[int, int] = {}
+    for row in rows:
+        if marks := _any_mark(row):
+            found[row.second] = found.get(row.second, 0) | marks
+    seconds = set[int]()
+    for second, marks in found.items():
+        seconds.update(second + place for place in range(marks.bit_length()) if marks >> place & 1)
+    return len(seconds)
 
 
 def _worker(name: str, rows: list[FleetRow]) -> dict[str, Any]:
@@ -96,9 +121,10 @@ def _worker(name: str, rows: list[FleetRow]) -> dict[str, Any]:
     last, told = rows[-1], rows[-1].cpu_allowed > 0
     lag = loop_lag(rows, 9900)
     shares = [cpu_share(row) for row in rows]
+    mean = math.fsum(share * row.seconds for share, row in zip(shares, rows, strict=True))
     more = {
         "cpu_allowed": last.cpu_allowed,
-        "cpu_share_mean": math.fsum(shares) / len(shares),
+        "cpu_share_mean": mean / _seconds(rows),
         "cpu_share_max": max(shares),
         "throttled_ms": math.fsum(row.throttled_us for row in rows) / 1000,
         "descriptors_max": max(row.fds for row in rows),
@@ -109,8 +135,8 @@ def _worker(name: str, rows: list[FleetRow]) -> dict[str, Any]:
     }
     return {
         "worker": name,
-        "seconds": len(rows),
-        "cpu_mean": math.fsum(row.cpu for row in rows) / len(rows),
+        "seconds": _seconds(rows),
+        "cpu_mean": math.fsum(row.cpu * row.seconds for row in rows) / _seconds(rows),
         "cpu_max": max(row.cpu for row in rows),
         "rss_max": max(row.rss for row in rows),
         "loop_lag_max_ms": max(row.loop_lag_max_us for row in rows) / 1000,

@@ -264,6 +264,12 @@ class Columns:
                 return None
         return [told[id(one.over)] or 0 for one in chosen]
 
+    def upto(self, end: int) -> Columns:
+        """Return the first `end` windows."""
+        return Columns(
+            self.tallies[:end], {name: column.part(0, end) for name, column in self._columns.items()}
+        )
+
     def followed_by(self, tallies: Sequence[Tally]) -> Columns:
         """Return these windows and more of them, which have no histograms."""
         return Columns([*self.tallies, *tallies], self._columns)

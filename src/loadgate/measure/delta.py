@@ -75,6 +75,10 @@ class FleetRow:
     `ports_limit` that the system gives out. `gc_pause_max_us` is the longest garbage collection.
     `control_n` exchanges with the null server ended, the `control_failures` among them without an
     acceptable answer; the percentiles are of the others, 0 without any.
+
+    A worker tells of one second. The run database merges old rows into longer ones of `span` seconds: `told`
+    says of which of them there was a row (bit k: of `second + k`), and `marks` by kind of witness which
+    of them it marked (`measure.marks`). These three are not on the wire.
     """
 
     second: int
@@ -104,6 +108,19 @@ class FleetRow:
     control_failures: int = 0
     control_p50_us: float = 0.0
     control_p99_us: float = 0.0
+    span: int = 1
+    told: int = 1
+    marks: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def end(self) -> int:
+        """The first second after the row's last one that was told."""
+        return self.second + self.told.bit_length()
+
+    @property
+    def seconds(self) -> int:
+        """How many seconds were told."""
+        return self.told.bit_count()
 
 
 class Delta:
@@ -202,10 +219,15 @@ class Delta:
 
 _DELTA_ENTRIES = {"version", "run", "worker", "incarnation", "sequence", "windows", "failures", "fleet"}
 _FAILURE_FIELDS = [one.name for one in fields(Failure)]
-_ROW_FIELDS = [one.name for one in fields(FleetRow)]
-_ROW_WHOLE = {one.name for one in fields(FleetRow) if one.type == "int"}
+_MERGED_ONLY = ("span", "told", "marks")
+_ROW_FIELDS = [one.name for one in fields(FleetRow) if one.name not in _MERGED_ONLY]
+_ROW_WHOLE = {one.name for one in fields(FleetRow) if one.type == "int" and one.name in _ROW_FIELDS}
 _ROW_SIGNED = {"clock_offset_us"}
-_ROW_TYPES = tuple({"int": int, "float": float, "str": str}[str(one.type)] for one in fields(FleetRow))
+_ROW_TYPES = tuple(
+    {"int": int, "float": float, "str": str}[str(one.type)]
+    for one in fields(FleetRow)
+    if one.name in _ROW_FIELDS
+)
 _row_wholes = itemgetter(
     *(at for at, name in enumerate(_ROW_FIELDS) if name in _ROW_WHOLE and name != "second")
 )

@@ -107,6 +107,9 @@ def _make(path: Path, schema: Schema) -> None:
         leftover.unlink(missing_ok=True)
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
+        # Only a database without tables can be told so. What old rows leave is used again; where the disk is
+        # short it is given back (`RunWriter.give_back`).
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         schema.migrate(connection)
     finally:

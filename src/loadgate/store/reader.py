@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +15,7 @@ from loadgate.store.connection import open_for_reading
 from loadgate.store.failure_table import load_failures
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.fleet_ledger import LEDGER_SELECT, LedgerRow
+from loadgate.store.fleet_rows import FLEET_SELECT, fleet_row_of
 from loadgate.store.ledger import Range, load_sources
 from loadgate.store.rows import WINDOW_COLUMNS, encoded_histograms, tally_of, window_of
 from loadgate.store.schema import run_schema
@@ -23,7 +23,6 @@ from loadgate.store.values import from_json, read_value
 from loadgate.store.writer import Event
 
 _WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window"
-_FLEET_SELECT = f"SELECT {', '.join(one.name for one in fields(FleetRow))} FROM fleet"
 
 
 class DeltaSource(NamedTuple):
@@ -194,8 +193,8 @@ class RunReader:
     def fleet(self, after: int | None = None) -> Iterator[FleetRow]:
         """Give the workers' rows of the seconds greater than `after` (None: all), in order of time."""
         clause, values = ("", []) if after is None else ("WHERE second > ?", [after])
-        for row in self._rows(f"{_FLEET_SELECT} {clause} ORDER BY second, worker, incarnation", values):
-            yield FleetRow(*row)
+        for row in self._rows(f"{FLEET_SELECT} {clause} ORDER BY second, worker, incarnation", values):
+            yield fleet_row_of(row)
 
     def ledger(self, after: int | None = None) -> Iterator[LedgerRow]:
         """Give the fleet ledger's rows of the seconds greater than `after` (None: all), in order of time."""

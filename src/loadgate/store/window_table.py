@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from loadgate.measure.packed import PackedWindows
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.measure.summing import Key, summed
 from loadgate.measure.window import Window
+from loadgate.store.blocks import COARSE
 from loadgate.store.rows import KEY_COLUMNS, WINDOW_COLUMNS, row_of, window_of
 
 MOST_ENDPOINTS = 100
@@ -45,8 +46,14 @@ class WindowTable:
     After a transaction that failed, this object is out of step and must be made anew.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        place: Callable[[int, int], tuple[int, int] | None] = lambda *_: None,
+    ) -> None:
+        """Take the writer's connection; `place` says into which second and span a time was merged."""
         self._connection = connection
+        self._place = place
         self._cache: OrderedDict[Key, _Cached] = OrderedDict()
         self._cached_bytes = 0
         self._newest = 0
@@ -64,6 +71,10 @@ class WindowTable:
         changed: dict[Key, Window] = {}
         for key, window in summed(packs, self.admitted):
             self.longest = max(self.longest, window.span)
+            covering = self._place(key[0], key[1])
+            if covering is not None:
+                key = (*covering, *key[2:])
+                self.longest = max(self.longest, covering[1])
             row = changed.get(key)
             if row is None:
                 row = changed[key] = self._stored(key)
@@ -76,6 +87,12 @@ class WindowTable:
             self._remember(key, window, len(values[-1]))
         self._connection.executemany(_UPSERT, rows)
         return len(rows)
+
+    def forget(self, before: int) -> None:
+        """Let go of what is kept in memory of the time before a second: its rows were merged."""
+        for key in [key for key in self._cache if key[0] < before]:
+            self._cached_bytes -= self._cache.pop(key).size
+        self.longest = max(self.longest, COARSE)
 
     def admitted(self, endpoint: str) -> str:
         """Give the name under which an endpoint is counted: its own, or "(overflow)" past the limit."""

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from loadgate.measure.delta import Delta, FleetRow
+from loadgate.store.blocks import AS_PLANNED, Block, Horizon
+from loadgate.store.compaction import COMPACTED, Compaction
 from loadgate.store.connection import open_for_writing
 from loadgate.store.failure_table import FailureTable
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.fleet_ledger import FleetLedger, LedgerRow
+from loadgate.store.fleet_rows import merge_late
 from loadgate.store.ledger import DeltaKey, GapChange, Ledger
 from loadgate.store.schema import run_schema
 from loadgate.store.values import read_value, to_json
@@ -124,6 +127,55 @@ class RunWriter:
             self._in_step = True
         return answer
 
+    def compact(self, now: float, horizon: Horizon = AS_PLANNED) -> bool:
+        """Merge the next rows that are old enough at run time `now`; say whether there were any.
+
+        One call merges at most a minute of run time, in a transaction of its own; call it again while it
+        says so. StoreError as of `commit`, with the database left as it was.
+        """
+        with told_as_store_errors("write", self._path):
+            if not self._in_step:
+                self._load()
+            self._in_step = False
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                reached = self._compaction.step(now, horizon)
+                if reached is not None:
+                    self._put_values({COMPACTED: reached})
+                    self._windows.forget(reached["middle"])
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._in_step = True
+        return reached is not None
+
+    @property
+    def latest(self) -> float:
+        """Give the end of the newest second on record, in run time; 0 in a new database."""
+        return self._latest
+
+    def bytes_used(self) -> int:
+        """Give the bytes that are in use: of the database's pages, and of its write-ahead log."""
+        with told_as_store_errors("read", self._path):
+            pages, free, size = (
+                int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        log = self._path.with_name(f"{self._path.name}-wal")
+        return (pages - free) * size + (log.stat().st_size if log.exists() else 0)
+
+    def give_back(self, pages: int = 256) -> None:
+        """Give some of the pages that nothing uses back to the disk; a database of old keeps them."""
+        with told_as_store_errors("write", self._path):
+            self._connection.execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
+
+    @property
+    def compaction_refused(self) -> str:
+        """Say why old rows are not merged; empty where nothing is in the way."""
+        return self._compaction.refused
+
     def value(self, key: str, default: Any = None) -> Any:
         """Read a value of the `run` table, for a writer that takes a run up again."""
         with told_as_store_errors("read", self._path):
@@ -142,7 +194,8 @@ class RunWriter:
 
     def _load(self) -> None:
         """Read what is kept in memory, at first and after a transaction that failed."""
-        self._windows = WindowTable(self._connection)
+        self._compaction = Compaction(self._connection)
+        self._windows = WindowTable(self._connection, self._compaction.place)
         self._ledger = Ledger(self._connection)
         self._fleet_ledger = FleetLedger(self._connection)
         self._failures = FailureTable(self._connection)
@@ -166,19 +219,30 @@ class RunWriter:
         fresh = self._admit(deltas, answer, events)
         packs = [delta.packed for delta in fresh]
         self._windows.merge(packs, self._revision)
+        self._compaction.note_late(head for pack in packs for head in pack.heads)
         self._fleet_ledger.store(ledger, self._revision, self._windows.longest)
         self._failures.merge(
             (failure for delta in fresh for failure in delta.failures), self._windows.admitted
         )
-        self._connection.executemany(
-            _FLEET_UPSERT, [_fleet_values(row, delta) for delta in fresh for row in delta.fleet]
-        )
+        self._put_fleet(fresh)
         ends = [head.end for pack in packs for head in pack.heads]
         ends += [row.second + 1 for delta in fresh for row in delta.fleet]
         self._latest = max([self._latest, *map(float, ends)])
         events += [_gap_event(self._latest, change) for change in self._ledger.store()]
         self._put_events(events)
         return answer
+
+    def _put_fleet(self, deltas: Iterable[Delta]) -> None:
+        rows = []
+        for delta in deltas:
+            for row in delta.fleet:
+                covering = self._compaction.place(row.second, 1)
+                if covering is None:
+                    rows.append(_fleet_values(row, delta))
+                else:
+                    block = Block(covering[0], sum(covering))
+                    merge_late(self._connection, row, delta.incarnation, block)
+        self._connection.executemany(_FLEET_UPSERT, rows)
 
     def _admit(self, deltas: Sequence[Delta], answer: Acknowledged, events: list[Event]) -> list[Delta]:
         """Sort deltas into the answer's lists, and return those to be merged."""

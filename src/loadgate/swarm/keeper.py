@@ -8,10 +8,14 @@ signal that wakes the event loop.
 
 from __future__ import annotations
 
+import math
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -20,7 +24,10 @@ from gevent import get_hub, monkey
 
 from loadgate.errors import StoreError
 from loadgate.measure.delta import Delta
+from loadgate.plan.units import UnitError, parse_bytes
+from loadgate.store.blocks import AS_PLANNED
 from loadgate.store.database import open_writer
+from loadgate.store.disk_need import Disk, level_of
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder
 from loadgate.store.writer import Event, RunWriter
@@ -32,6 +39,11 @@ _SWITCH_EVERY = 0.0005
 would make arrivals of a standalone run that late)."""
 _RETRY_AFTER = 1.0
 """Seconds to wait after a failed commit; what it held stays in memory."""
+
+_LOOK_EVERY = 60.0
+"""Seconds between two looks at how much disk the run uses, and how much is free."""
+BUDGET_VARIABLE = "LOADGATE_DISK_BUDGET"
+"""The environment variable that says how much disk run.db may use, such as "400MB"."""
 
 Key = tuple[str, int, int]
 """A delta's worker, incarnation and sequence number."""
@@ -54,6 +66,70 @@ def admit_loss(batch: Batch) -> None:
     """Make the end of a run whose earlier batch could not be written say so, whatever it was to say."""
     if "ended" in batch.values and batch.values["ended"] is not None:
         batch.values.update(ended="died", flushed=False)
+
+
+class Tidier:
+    """Merge a run's old rows, a little after each commit, and earlier where the disk is short."""
+
+    def __init__(self, writer: RunWriter, path: Path, budget: int | None = None) -> None:
+        self._writer = writer
+        self._path = path
+        self._budget = budget_of(os.environ) if budget is None else budget
+        self._look_at = -math.inf
+        self._refused = ""
+        self.level = 0
+        """How much earlier than planned rows are merged."""
+        self.stopped = False
+
+    def step(self, now: float) -> list[Event]:
+        """Do some tens of milliseconds of work at a monotonic time; return what the run should know of it.
+
+        StoreError where the disk refuses; nothing has changed then.
+        """
+        events = self._look(now) if now >= self._look_at else []
+        if self.stopped:
+            return events
+        self._writer.compact(self._writer.latest, AS_PLANNED.earlier(self.level))
+        if self.level:
+            self._writer.give_back()
+        refused = self._writer.compaction_refused
+        if refused and refused != self._refused:
+            self._refused = refused
+            events.append(Event(self._writer.latest, "compaction_refused", {"reason": refused}))
+        return events
+
+    def _look(self, now: float) -> list[Event]:
+        self._look_at = now + _LOOK_EVERY
+        try:
+            free = shutil.disk_usage(self._path.parent).free
+        except OSError:
+            return []
+        disk = Disk(self._writer.bytes_used(), free, self._budget)
+        level = level_of(disk)
+        if level == self.level:
+            return []
+        self.level = level
+        horizon = AS_PLANNED.earlier(level)
+        detail = {
+            "level": level,
+            "full": horizon.full,
+            "middle": horizon.middle,
+            "used": disk.used,
+            "free": disk.free,
+            "budget": disk.budget,
+        }
+        return [Event(self._writer.latest, "compaction_level", detail)]
+
+
+def budget_of(environment: Mapping[str, str]) -> int | None:
+    """Return the bytes that run.db may use; None where nothing, or nothing that can be read, says so.
+
+    A budget is no reason to end a run that measures: `loadgate` has checked it before.
+    """
+    try:
+        return int(parse_bytes(environment[BUDGET_VARIABLE]))
+    except (KeyError, UnitError):
+        return None
 
 
 class Keeper:
@@ -130,6 +206,7 @@ class Keeper:
             self._tell("closed", None)
             return
         batch, last, open_ = Batch(), 0.0, True
+        tidier = Tidier(writer, self._folder.database)
         try:
             while open_ or batch:
                 open_ = self._take(batch, wait=open_) and open_
@@ -141,6 +218,8 @@ class Keeper:
                     open_ = self._take(batch, wait=False) and open_
                 last = time.monotonic()
                 batch = self._commit(writer, batch, final=not open_)
+                if open_ and not batch:
+                    self._tidy(tidier, batch)
         finally:
             writer.close()
             self._tell("closed", None)
@@ -165,6 +244,17 @@ class Keeper:
             return Batch()
         self._tell("committed", keys)
         return Batch()
+
+    def _tidy(self, tidier: Tidier, batch: Batch) -> None:
+        """Merge some old rows, after what came was acknowledged; what is new to say goes into the batch."""
+        try:
+            batch.events += tidier.step(time.monotonic())
+        except StoreError as error:
+            # A full disk: it is tried again after the next commit.
+            self._tell("failed", error)
+        except Exception as error:  # noqa: BLE001 - old rows that cannot be merged must not end the thread
+            tidier.stopped = True
+            self._tell("failed", error)
 
     def _take(self, batch: Batch, *, wait: bool) -> bool:
         """Move what is in the inbox to the batch; return False once the inbox was closed."""

@@ -1,0 +1,320 @@
+"""What each window of an objective measured: evaluated once, when its rows are read or grow old.
+
+A week of rows cannot be held in memory, and its old ones become too long for an objective's windows. So a
+window is evaluated as its rows come by, and what is left of it, a `Part`, is enough to hold it against the
+objective's limits: its value, its counts, and exactly how many latencies lie over each limit. The run
+database keeps parts (`objective_window`) and the verdict takes them from there; both make them here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from loadgate.measure.columns import Columns, Tally
+from loadgate.measure.histogram import Histogram
+from loadgate.measure.levels import edges, errors, misses, over_by_histogram
+from loadgate.measure.levels import latency as latency_level
+from loadgate.measure.slots import Interval, boundary, slots_of
+from loadgate.measure.window import ENDINGS, INFINITE, Count, LatencyOn, over_key
+from loadgate.plan.sla import LATENCIES, PER_ENDPOINT, Limit, Objective
+
+STEADY: Final = "steady"
+OUTCOMES: Final[Mapping[LatencyOn, tuple[str, ...]]] = {
+    "adjusted": ("ok",),
+    "ok": ("ok",),
+    "all": ("ok", "failed", "timeout"),
+}
+"""The outcomes whose latencies count with their own value."""
+_COUNTED: Final = tuple(
+    str(name) for name in (*ENDINGS, Count.RETRIES, Count.REPEAT_HITS, Count.REPEAT_MISSES)
+)
+
+
+@dataclass(slots=True)
+class Slot:
+    """Latencies of some time: a histogram (µs), and how many more are infinite.
+
+    `over` holds exact counts of the finite ones over the thresholds (µs) that were counted.
+    """
+
+    histogram: Histogram = field(default_factory=Histogram)
+    infinite: int = 0
+    over: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one window of an objective measured; `value` is in SI units, None without samples.
+
+    `over` and `over_alert` are the finite latencies over the target and over the alert threshold, None
+    where they were not counted; `infinite` ones are past both. `bad` are all requests on the wrong side of
+    the limit that fails the row. `counts` are those of the requests, for what is judged by counting. `late`
+    requests came only after the window had been evaluated, and are in nothing else of it.
+    """
+
+    value: float | None = None
+    n: int = 0
+    over: int | None = None
+    over_alert: int | None = None
+    bad: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    late: int = 0
+
+    @property
+    def infinite(self) -> int:
+        """Return the latencies that count as infinitely slow."""
+        return self.counts.get("infinite", 0)
+
+
+def clock_of(objective: Objective) -> Literal["response", "service"]:
+    """Return which clock a row is about."""
+    return "service" if objective.metric == "service_time" else "response"
+
+
+def series_of_row(objective: Objective) -> tuple[str, ...]:
+    """Return the series whose latencies a row is about; none for a row that only counts."""
+    if objective.metric not in LATENCIES:
+        return ()
+    return tuple(f"{clock_of(objective)}.{outcome}" for outcome in OUTCOMES[objective.latency_on])
+
+
+def thresholds(objective: Objective) -> tuple[int, ...]:
+    """Return the thresholds (µs) over which a percentile's limits count; none for a maximum or a mean."""
+    limits = [limit for limit in (objective.target, objective.alert) if limit is not None]
+    return tuple(edge for limit in limits for edge in edges(limit)) if objective.rank is not None else ()
+
+
+def definition(objective: Objective) -> str:
+    """Return what tells apart the objectives whose windows hold the same numbers.
+
+    A percentile's windows hold counts over its limits; all others can be held against any limit.
+    """
+    found: dict[str, Any] = {
+        "metric": objective.metric,
+        "endpoint": objective.endpoint,
+        "statistic": objective.statistic,
+        "latency_on": objective.latency_on if objective.metric in LATENCIES else None,
+        "every": objective.every,
+    }
+    if objective.rank is not None:
+        limits = (objective.target, objective.alert)
+        found["limits"] = [None if limit is None else [limit.op, limit.value] for limit in limits]
+    return json.dumps(found, sort_keys=True)
+
+
+def is_of_requests(objective: Objective) -> bool:
+    """Tell whether a row is about requests; all others are about readings of probes."""
+    return objective.metric in PER_ENDPOINT
+
+
+def latency_part(objective: Objective, slot: Slot) -> Part:
+    """Evaluate a latency row over some time."""
+    n = slot.histogram.total + slot.infinite
+    if n == 0:
+        return Part()
+    rank = objective.rank
+    value = latency_level(slot.histogram, slot.infinite, None if rank else objective.statistic, rank)
+    counts = {"infinite": slot.infinite} if slot.infinite else {}
+    if rank is None:
+        return Part(value, n, counts=counts)
+    failing = objective.alert or objective.target
+    bad = over_limit(failing, slot)
+    if bad is None:
+        bad = over_by_histogram(slot.histogram, edges(failing)[1])
+    over_alert = over_limit(objective.alert, slot) if objective.alert else None
+    return Part(value, n, over_limit(objective.target, slot), over_alert, bad + slot.infinite, counts)
+
+
+def over_limit(limit: Limit, slot: Slot) -> int | None:
+    """Count the finite latencies over a limit; None where they were not counted."""
+    return next((slot.over[edge] for edge in edges(limit) if edge in slot.over), None)
+
+
+def counting_part(objective: Objective, length: float, counts: Mapping[str, int]) -> Part:
+    """Evaluate a row that only counts over `length` seconds; of a throughput `counts` has the ok answers."""
+    window = Tally(0, 1, "", STEADY, counts)
+    if objective.metric == "throughput":
+        ok = window.count(Count.OK)
+        return Part(ok / length if length > 0 else None, ok, counts=counts)
+    bad, n = misses(window) if objective.metric == "cache_hit_rate" else errors(window)
+    if n == 0:
+        return Part(counts=counts)
+    share = bad / n
+    value = 1 - share if objective.metric == "cache_hit_rate" else share
+    return Part(value, n, over=bad, bad=bad, counts=counts)
+
+
+def with_unfinished(text: str, part: Part, number: int) -> Part:
+    """Return a window with more requests that have not ended, of an objective with this definition.
+
+    Where they decide a percentile, its value is taken as infinite, since it cannot be told any more.
+    """
+    found = json.loads(text)
+    if not number or found["metric"] in ("throughput", "cache_hit_rate"):
+        return part
+    if found["metric"] == "error_rate":
+        counts = {**part.counts, "unfinished": part.counts.get("unfinished", 0) + number}
+        bad, n = errors(Tally(0, 1, "", STEADY, counts))
+        return replace(part, value=bad / n, n=n, over=bad, bad=bad, counts=counts)
+    if found["latency_on"] != "adjusted":
+        return part
+    counts = {"infinite": part.infinite + number}
+    return replace(part, value=math.inf, n=part.n + number, bad=part.bad + number, counts=counts)
+
+
+def ok_by_slot(cut: Sequence[Interval], windows: Iterable[Tally]) -> list[int]:
+    """Return the ok answers that arrived in each slot, whatever phase their request was due in.
+
+    A window on the edge of a slot counts for the steady phase where it begins, and is left out for other
+    phases.
+    """
+    counts = [0] * len(cut)
+    for index, number in _ok_in(cut, windows):
+        counts[index] += number
+    return counts
+
+
+def _ok_in(cut: Sequence[Interval], windows: Iterable[Tally]) -> Iterator[tuple[int, int]]:
+    starts = [slot.start for slot in cut]
+    for window in windows:
+        index = bisect_right(starts, window.second) - 1
+        begins = window.phase == STEADY
+        # A steady window counts where it begins, also when its slot begins within its first second.
+        if begins and index + 1 < len(cut) and math.floor(starts[index + 1]) <= window.second:
+            index += 1
+        if index >= 0 and window.second < cut[index].end and (begins or window.end <= cut[index].end):
+            yield index, window.count(Count.OK)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A window whose rows are still coming by."""
+
+    slot: Slot = field(default_factory=Slot)
+    counts: dict[str, int] = field(default_factory=dict)
+    uncounted: set[int] = field(default_factory=set)
+    """The thresholds that some row did not count."""
+
+
+class Parts:
+    """The windows of one objective over `cut`, made of rows that come piece by piece, in order of time.
+
+    Those whose number is in `known` were evaluated before: their rows are passed over.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        cut: Sequence[Interval],
+        known: Mapping[int, Part] | None = None,
+        compacted: int | None = None,
+    ) -> None:
+        """Take the objective and its windows; rows that end before run time `compacted` were merged."""
+        self.objective = objective
+        self.cut = cut
+        self.found: dict[int, Part] = dict(known or {})
+        """The windows that are evaluated, by their number."""
+        self._known = frozenset(self.found)
+        self._open: dict[int, _Open] = {}
+        self._series = series_of_row(objective)
+        self._thresholds = thresholds(objective)
+        self._compacted = compacted
+        starts = [slot.start for slot in cut]
+        begin = math.floor if objective.metric == "throughput" else boundary
+        self._begins = np.array([*map(begin, starts), np.iinfo(np.int64).max], np.int64)
+        self.coarse = 0
+        """Seconds of the longest merged row that lies in more than one window; 0 where none does."""
+
+    def add(self, steady: Columns, others: Sequence[Tally] = ()) -> None:
+        """Take in rows: those of the steady phase in order of endpoint, then of time, and those of others."""
+        if not self.cut:
+            return
+        self._look_for_coarse(steady.tallies)
+        if self.objective.metric == "throughput":
+            chosen = [one for one in (*steady.tallies, *others) if self._is_about(one)]
+            for index, number in _ok_in(self.cut, chosen):
+                if index not in self._known and number:
+                    counts = self._at(index).counts
+                    counts["ok"] = counts.get("ok", 0) + number
+            return
+        at = np.array(slots_of(self.cut, steady.tallies), np.int64)
+        names = [one.endpoint for one in steady.tallies]
+        new = [True, *(one != other for one, other in pairwise(names))]
+        changes = np.flatnonzero(np.diff(at, prepend=-1).astype(bool) | np.array(new[: len(names)], bool))
+        for first, end in pairwise([*changes.tolist(), len(names)]):
+            index = int(at[first])
+            if index not in self._known and self._is_about(steady.tallies[first]):
+                self._add(self._at(index), steady, first, end)
+
+    def close(self, upto: int | None = None) -> None:
+        """Evaluate the windows whose number is less than `upto` (None: all): no more rows of theirs come."""
+        last = len(self.cut) if upto is None else upto
+        for index in [index for index in self._open if index < last]:
+            self.found[index] = self._evaluated(index, self._open.pop(index))
+
+    def all(self) -> list[Part]:
+        """Return what every window of the cut measured, in order, once they are closed."""
+        return [self.found.get(index) or self._evaluated(index, _Open()) for index in range(len(self.cut))]
+
+    def nothing(self, index: int) -> Part:
+        """Return what a window of which there are no rows measured."""
+        return self._evaluated(index, _Open())
+
+    def _look_for_coarse(self, tallies: Sequence[Tally]) -> None:
+        """Note merged rows that cannot be told apart by window, where the window was not evaluated before."""
+        if self._compacted is None:
+            return
+        long = [one for one in tallies if one.span > 1 and one.end <= self._compacted and self._is_about(one)]
+        if not long:
+            return
+        at = np.array(slots_of(self.cut, long), np.int64)
+        seconds = np.array([one.second for one in long], np.int64)
+        ends = np.array([one.end for one in long], np.int64)
+        # What was before the first window belongs to it, and so does no row of the steady phase.
+        across = ((seconds < self._begins[at]) & (at > 0)) | (ends > self._begins[at + 1])
+        for number in np.flatnonzero(across).tolist():
+            if int(at[number]) not in self._known:
+                self.coarse = max(self.coarse, long[number].span)
+
+    def _is_about(self, tally: Tally) -> bool:
+        return self.objective.endpoint in (None, tally.endpoint)
+
+    def _at(self, index: int) -> _Open:
+        found = self._open.get(index)
+        if found is None:
+            found = self._open[index] = _Open()
+        return found
+
+    def _add(self, window: _Open, rows: Columns, first: int, end: int) -> None:
+        tallies = rows.tallies[first:end]
+        if not self._series:
+            for one in tallies:
+                for name in _COUNTED:
+                    if number := one.counts.get(name, 0):
+                        window.counts[name] = window.counts.get(name, 0) + number
+            return
+        if self.objective.latency_on == "adjusted":
+            window.slot.infinite += sum(one.count(name) for one in tallies for name in INFINITE)
+        for series in self._series:
+            rows.column(series, first, end).add_to(window.slot.histogram)
+        for threshold in self._thresholds:
+            told = [rows.over(over_key(series, threshold), first, end) for series in self._series]
+            if None in told:
+                window.uncounted.add(threshold)
+            else:
+                number = sum(sum(one) for one in told if one is not None)
+                window.slot.over[threshold] = window.slot.over.get(threshold, 0) + number
+
+    def _evaluated(self, index: int, window: _Open) -> Part:
+        if self._series:
+            over = {edge: n for edge, n in window.slot.over.items() if edge not in window.uncounted}
+            return latency_part(self.objective, Slot(window.slot.histogram, window.slot.infinite, over))
+        return counting_part(self.objective, self.cut[index].length, window.counts)
