@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 
+from loadgate.judge.digest import Wanted, digested, is_long
 from loadgate.judge.evidence import ENDINGS, JUDGED_SERIES, STEADY, Evidence, steady_of
 from loadgate.judge.slots import Interval, clip
 from loadgate.measure.columns import ColumnWindows, Tally
 from loadgate.measure.delta import FleetRow
+from loadgate.measure.window import ALL
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.sla import Objective
@@ -40,25 +42,33 @@ def gather(
     """
     with RunReader(run.database) as reader, reader.snapshot():
         stored = reader.value("plan", None)
+        as_planned = plan is None
         if plan is None and stored is not None:
             plan = Plan.from_json(orjson.dumps(stored))
-        windows = _windows(reader, until)
+        long = is_long(reader)
+        windows = None if long else _windows(reader, until)
         fleet = tuple(row for row in reader.fleet() if until is None or row.second < until)
         events = tuple(reader.events())
         ended, decided_at = reader.value("ended", None), reader.value("decided_at", None)
-        tallies = windows.columns.tallies
+        tallies = windows.columns.tallies if windows is not None else _extent(reader)
         end = _end_of(reader.value("ended_at_run_time", None), fleet, tallies)
         offered_until = _offered_until(
             end, events, by_plan=ended == "planned" and plan is not None and decided_at is None
         )
         segments, notes = _segments(plan)
         planned = steady_of(segments) if plan else _all_of(fleet, tallies, offered_until)
+        steady, rows, digest = clip(planned, offered_until), _rows(plan, objectives), None
+        if windows is None:
+            drift = plan.scenario.drift if plan else ()
+            wanted = Wanted.of(rows, drift, as_planned=as_planned)
+            windows, digest = digested(reader, wanted, steady, until)
         return Evidence(
             run=run.id,
-            objectives=_rows(plan, objectives),
+            objectives=rows,
             planned=planned,
-            steady=clip(planned, offered_until),
+            steady=steady,
             windows=windows,
+            digest=digest,
             readings=_readings(run),
             fleet=fleet,
             ledger=tuple(reader.ledger()),
@@ -198,6 +208,12 @@ def _windows(reader: RunReader, until: float | None = None) -> ColumnWindows:
         reader.columns(phase=phase, end=until, series=()).tallies for phase in PHASES if phase != STEADY
     ]
     return ColumnWindows(steady.followed_by([one for tallies in others for one in tallies]))
+
+
+def _extent(reader: RunReader) -> tuple[Tally, ...]:
+    """Return one window over all the time in which anything was recorded."""
+    found = reader.extent()
+    return () if found is None else (Tally(found[0], found[1] - found[0], ALL, ALL),)
 
 
 def _gaps(reader: RunReader) -> dict[str, int]:

@@ -209,6 +209,16 @@ class Columns:
         }
         return cls(tallies, columns)
 
+    @cached_property
+    def seconds(self) -> Int64s:
+        """Return the first second of each window."""
+        return np.array([one.second for one in self.tallies], np.int64)
+
+    @cached_property
+    def spans(self) -> Int64s:
+        """Return the length of each window, in seconds."""
+        return np.array([one.span for one in self.tallies], np.int64)
+
     def column(self, series: str, first: int = 0, end: int | None = None) -> Column:
         """Return the column of a series of the windows first..end (end excluded; None: to the last)."""
         found = self._columns.get(series)

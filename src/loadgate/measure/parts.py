@@ -20,9 +20,10 @@ import numpy as np
 
 from loadgate.measure.columns import Columns, Tally
 from loadgate.measure.histogram import Histogram
+from loadgate.measure.layout import Int64s
 from loadgate.measure.levels import edges, errors, misses, over_by_histogram
 from loadgate.measure.levels import latency as latency_level
-from loadgate.measure.slots import Interval, boundary, slots_of
+from loadgate.measure.slots import Interval, boundary
 from loadgate.measure.window import ENDINGS, INFINITE, Count, LatencyOn, over_key
 from loadgate.plan.sla import LATENCIES, PER_ENDPOINT, Limit, Objective
 
@@ -147,8 +148,7 @@ def counting_part(objective: Objective, length: float, counts: Mapping[str, int]
     bad, n = misses(window) if objective.metric == "cache_hit_rate" else errors(window)
     if n == 0:
         return Part(counts=counts)
-    share = bad / n
-    value = 1 - share if objective.metric == "cache_hit_rate" else share
+    value = (n - bad if objective.metric == "cache_hit_rate" else bad) / n
     return Part(value, n, over=bad, bad=bad, counts=counts)
 
 
@@ -177,13 +177,14 @@ def ok_by_slot(cut: Sequence[Interval], windows: Iterable[Tally]) -> list[int]:
     phases.
     """
     counts = [0] * len(cut)
-    for index, number in _ok_in(cut, windows):
+    for index, number in _ok_in(cut, [slot.start for slot in cut], windows):
         counts[index] += number
     return counts
 
 
-def _ok_in(cut: Sequence[Interval], windows: Iterable[Tally]) -> Iterator[tuple[int, int]]:
-    starts = [slot.start for slot in cut]
+def _ok_in(
+    cut: Sequence[Interval], starts: Sequence[float], windows: Iterable[Tally]
+) -> Iterator[tuple[int, int]]:
     for window in windows:
         index = bisect_right(starts, window.second) - 1
         begins = window.phase == STEADY
@@ -222,14 +223,16 @@ class Parts:
         self.cut = cut
         self.found: dict[int, Part] = dict(known or {})
         """The windows that are evaluated, by their number."""
-        self._known = frozenset(self.found)
+        self._known = np.zeros(len(cut), np.bool_)
+        self._known[list(self.found)] = True
+        self._starts = [slot.start for slot in cut]
+        self._edges = np.array(self._starts, np.float64)
         self._open: dict[int, _Open] = {}
         self._series = series_of_row(objective)
-        self._thresholds = thresholds(objective)
+        self._thresholds = tuple(dict.fromkeys(thresholds(objective)))
         self._compacted = compacted
-        starts = [slot.start for slot in cut]
         begin = math.floor if objective.metric == "throughput" else boundary
-        self._begins = np.array([*map(begin, starts), np.iinfo(np.int64).max], np.int64)
+        self._begins = np.array([*map(begin, self._starts), np.iinfo(np.int64).max], np.int64)
         self.coarse = 0
         """Seconds of the longest merged row that lies in more than one window; 0 where none does."""
 
@@ -237,22 +240,34 @@ class Parts:
         """Take in rows: those of the steady phase in order of endpoint, then of time, and those of others."""
         if not self.cut:
             return
-        self._look_for_coarse(steady.tallies)
         if self.objective.metric == "throughput":
-            chosen = [one for one in (*steady.tallies, *others) if self._is_about(one)]
-            for index, number in _ok_in(self.cut, chosen):
-                if index not in self._known and number:
+            self._look_for_coarse(steady)
+            chosen = (one for one in (*steady.tallies, *others) if self._is_about(one))
+            for index, number in _ok_in(self.cut, self._starts, chosen):
+                if not self._known[index] and number:
                     counts = self._at(index).counts
                     counts["ok"] = counts.get("ok", 0) + number
             return
-        at = np.array(slots_of(self.cut, steady.tallies), np.int64)
+        at = self._slots_of(steady)
+        if self._known[at].all():
+            return
+        self._look_for_coarse(steady)
         names = [one.endpoint for one in steady.tallies]
-        new = [True, *(one != other for one, other in pairwise(names))]
-        changes = np.flatnonzero(np.diff(at, prepend=-1).astype(bool) | np.array(new[: len(names)], bool))
+        new = np.array([True, *(one != other for one, other in pairwise(names))][: len(names)], np.bool_)
+        changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | new)
         for first, end in pairwise([*changes.tolist(), len(names)]):
             index = int(at[first])
-            if index not in self._known and self._is_about(steady.tallies[first]):
+            if not self._known[index] and self._is_about(steady.tallies[first]):
                 self._add(self._at(index), steady, first, end)
+
+    def _slots_of(self, rows: Columns) -> Int64s:
+        """Return the window that each row belongs to, as `measure.slots.slots_of` does."""
+        found: Int64s = np.searchsorted(self._edges, rows.seconds + rows.spans / 2, "right") - 1
+        return np.maximum(found, 0)
+
+    def slot_at(self, second: int) -> int:
+        """Return the number of the window that a row of a second, or a later one, belongs to at the least."""
+        return max(0, bisect_right(self._starts, second + 0.5) - 1)
 
     def close(self, upto: int | None = None) -> None:
         """Evaluate the windows whose number is less than `upto` (None: all): no more rows of theirs come."""
@@ -268,21 +283,18 @@ class Parts:
         """Return what a window of which there are no rows measured."""
         return self._evaluated(index, _Open())
 
-    def _look_for_coarse(self, tallies: Sequence[Tally]) -> None:
+    def _look_for_coarse(self, rows: Columns) -> None:
         """Note merged rows that cannot be told apart by window, where the window was not evaluated before."""
         if self._compacted is None:
             return
-        long = [one for one in tallies if one.span > 1 and one.end <= self._compacted and self._is_about(one)]
-        if not long:
-            return
-        at = np.array(slots_of(self.cut, long), np.int64)
-        seconds = np.array([one.second for one in long], np.int64)
-        ends = np.array([one.end for one in long], np.int64)
+        ends = rows.seconds + rows.spans
+        long = np.flatnonzero((rows.spans > 1) & (ends <= self._compacted))
+        at = self._slots_of(rows)[long]
         # What was before the first window belongs to it, and so does no row of the steady phase.
-        across = ((seconds < self._begins[at]) & (at > 0)) | (ends > self._begins[at + 1])
-        for number in np.flatnonzero(across).tolist():
-            if int(at[number]) not in self._known:
-                self.coarse = max(self.coarse, long[number].span)
+        across = ((rows.seconds[long] < self._begins[at]) & (at > 0)) | (ends[long] > self._begins[at + 1])
+        for number in long[across & ~self._known[at]].tolist():
+            if self._is_about(rows.tallies[number]):
+                self.coarse = max(self.coarse, rows.tallies[number].span)
 
     def _is_about(self, tally: Tally) -> bool:
         return self.objective.endpoint in (None, tally.endpoint)

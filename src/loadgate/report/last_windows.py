@@ -45,6 +45,7 @@ def last_windows(objective: Objective, evidence: Evidence) -> LastWindows:
     tallies = evidence.of(objective.endpoint)
     if not cut or (
         objective.metric in REQUEST_METRICS
+        and evidence.parts_of(objective, cut) is None
         and max((one.span for one in tallies), default=1) > max(objective.every, 1)
     ):
         return LastWindows()
@@ -57,6 +58,15 @@ def last_windows(objective: Objective, evidence: Evidence) -> LastWindows:
 
 def _parts(objective: Objective, evidence: Evidence, cut: Sequence[Interval]) -> list[Measured]:
     """Evaluate a row over each of its windows."""
+    kept = evidence.parts_of(objective, cut)
+    if kept is not None:
+        # As many windows as a long run has were evaluated while it was read.
+        if objective.is_latency:
+            return [latency.measured_part(objective, part) for part in kept]
+        return [
+            measured(objective, part.value, max(part.n, 1)) if part.value is not None else NOTHING
+            for part in kept
+        ]
     if objective.is_latency:
         if not any(one.count(Count.ARRIVALS) for one in evidence.of(objective.endpoint)):
             return [NOTHING] * len(cut)

@@ -7,6 +7,7 @@ be put into a percentile any more, so it is counted in `late`, and the verdict s
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -47,7 +48,9 @@ class _Kept:
 
     def last_before(self, second: int) -> int:
         """Return the number of the last window that begins before a second; -1 where none does."""
-        return bisect_right(self.cut, second - 1, key=lambda slot: boundary(slot.start)) - 1
+        found = bisect_right(self.cut, second - 1, key=lambda slot: boundary(slot.start)) - 1
+        # The second in which the steady phase begins is the first window's, whatever its middle.
+        return 0 if found < 0 and self.cut and math.floor(self.cut[0].start) < second else found
 
 
 class ObjectiveTable:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from loadgate.measure.columns import Columns, Encoded
 from loadgate.measure.delta import Failure, FleetRow
+from loadgate.measure.parts import Part
 from loadgate.measure.window import ALL, Window
 from loadgate.store.connection import open_for_reading
 from loadgate.store.failure_table import load_failures
@@ -17,6 +20,7 @@ from loadgate.store.faults import told_as_store_errors
 from loadgate.store.fleet_ledger import LEDGER_SELECT, LedgerRow
 from loadgate.store.fleet_rows import FLEET_SELECT, fleet_row_of
 from loadgate.store.ledger import Range, load_sources
+from loadgate.store.objective_table import PART_COLUMNS, part_of
 from loadgate.store.rows import WINDOW_COLUMNS, encoded_histograms, tally_of, window_of
 from loadgate.store.schema import run_schema
 from loadgate.store.values import from_json, read_value
@@ -126,6 +130,63 @@ class RunReader:
                 part.tallies.append(tally)
                 part.histograms.append([] if series == () else encoded_histograms(row[-2], series))
             return Columns.decoded([apart[name] for name in sorted(apart)])
+
+    def pieces(
+        self,
+        phase: str | None = None,
+        end: float | None = None,
+        series: Collection[str] | None = None,
+        rows: int = 512,
+        *,
+        but: str | None = None,
+    ) -> Iterator[Columns]:
+        """Give the windows that `columns` gives piece by piece, so that memory does not grow with the run.
+
+        Pieces are of so many windows and in order of time; within a piece windows are in order of endpoint,
+        then of time. `but` is a phase that is left out.
+        """
+        chosen, values = _chosen(phase, None, end, None)
+        if but is not None:
+            chosen, values = f"{chosen} AND phase <> ?", [*values, but]
+        found = self._rows(f"{_WINDOW_SELECT} {chosen} ORDER BY second, span, endpoint, phase", values)
+        while piece := list(islice(found, rows)):
+            piece.sort(key=itemgetter(2))
+            part = Encoded()
+            with told_as_store_errors("read", self._path):
+                for row in piece:
+                    part.tallies.append(tally_of(row, series))
+                    part.histograms.append([] if series == () else encoded_histograms(row[-2], series))
+                columns = Columns.decoded([part])
+            yield columns
+
+    def extent(self, phase: str | None = None) -> tuple[int, int, int] | None:
+        """Give the first second of any window, the end of the last one, and the longest span; or None."""
+        clause, values = ("", []) if phase is None else ("WHERE phase = ?", [phase])
+        found = next(
+            self._rows(f"SELECT min(second), max(second + span), max(span) FROM window {clause}", values),
+            None,
+        )
+        return None if found is None or found[0] is None else (int(found[0]), int(found[1]), int(found[2]))
+
+    def rows(self) -> int:
+        """Give the number of windows."""
+        return int(next(self._rows("SELECT count(*) FROM window", []), (0,))[0])
+
+    def kept(self, definition: str) -> tuple[int, dict[float, tuple[float, Part]]]:
+        """Give the windows of an objective that were kept, by start: how many were evaluated, and their
+        spans.
+
+        `measure.parts.definition` tells what objective it is. A window that had no request is not there.
+        """
+        head = next(self._rows("SELECT id, kept FROM objective WHERE definition = ?", [definition]), None)
+        if head is None:
+            return 0, {}
+        rows = self._rows(
+            f"SELECT start, span, {', '.join(PART_COLUMNS)} FROM objective_window WHERE objective = ?",
+            [head[0]],
+        )
+        with told_as_store_errors("read", self._path):
+            return int(head[1]), {row[0]: (row[1], part_of(row[2:])) for row in rows}
 
     def total(
         self,
