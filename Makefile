@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test endurance check format bench clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ demo: install ## Load the reference staging service at 1100 req/s and say PASS o
 
 test: install check ## Run every check and the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
+
+endurance: install ## Simulate a soak of a week with 3 endpoints: disk, memory, verdict (25 minutes)
+	$(BIN)/python benchmarks/endurance.py --days 7 --endpoints 3
 
 check: install ## Run the linters, the type checker and the import-direction check
 	$(BIN)/ruff check .

@@ -166,7 +166,7 @@ def told(evidence: Evidence) -> list[tuple[Any, ...]]:
 
 # A smaller run says no more than the seed does, and takes minutes to find.
 @settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

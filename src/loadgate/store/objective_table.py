@@ -44,11 +44,15 @@ class _Kept:
     def settled_at(self, index: int) -> int:
         """Return the first second of which nothing belongs to a window."""
         after = boundary(self.cut[index].end) + AFTER
-        return min(after, boundary(self.cut[index + 1].start)) if index + 1 < len(self.cut) else after
+        return min(after, self._begin(self.cut[index + 1])) if index + 1 < len(self.cut) else after
+
+    def _begin(self, slot: Interval) -> int:
+        """Return the first second of which something belongs to a window."""
+        return math.floor(slot.start) if self.objective.metric == "throughput" else boundary(slot.start)
 
     def last_before(self, second: int) -> int:
         """Return the number of the last window that begins before a second; -1 where none does."""
-        found = bisect_right(self.cut, second - 1, key=lambda slot: boundary(slot.start)) - 1
+        found = bisect_right(self.cut, second - 1, key=self._begin) - 1
         # The second in which the steady phase begins is the first window's, whatever its middle.
         return 0 if found < 0 and self.cut and math.floor(self.cut[0].start) < second else found
 
