@@ -34,7 +34,7 @@ from loadgate.store.database import RunReader
 
 MOST_ROWS: Final = 50_000
 """Rows up to which a run that was not merged is read as it is."""
-MOST_CELLS: Final = 720
+MOST_CELLS: Final = 504
 LEAST_CELLS: Final = 240
 """Cells of an endpoint: as many as fit into `_ALL_CELLS` over all endpoints that are judged, within these."""
 _ALL_CELLS: Final = 2400
@@ -199,13 +199,14 @@ class _Series:
         """Return the column of histograms whose window has the number `places[windows]`."""
         numbers = places[np.array(self.windows, np.int64)]
         order = np.argsort(numbers, kind="stable").tolist()
-        return Column(
-            numbers[order],
-            np.array([self.indices[at].size for at in order], np.int64),
-            np.concatenate([self.indices[at] for at in order]),
-            np.concatenate([self.counts[at] for at in order]),
-            np.array([self.exact[at] for at in order], np.int64),
-        )
+        lengths = np.array([self.indices[at].size for at in order], np.int64)
+        # What was put together is let go of at once: all of it twice is a good part of the memory.
+        indices = np.concatenate([self.indices[at] for at in order])
+        self.indices.clear()
+        counts = np.concatenate([self.counts[at] for at in order])
+        self.counts.clear()
+        exact = np.array([self.exact[at] for at in order], np.int64)
+        return Column(numbers[order], lengths, indices, counts, exact)
 
 
 class _Cells:

@@ -181,16 +181,18 @@ def more_than_noise(
     if any(part.value is not None and part.bad is None for part in parts):
         return True
     return any(
-        _stretch_shows(objective.for_, cut[first:], parts[first:], doubt) for first in range(len(parts))
+        part.past and _stretch_shows(objective.for_, cut, parts, first, doubt)
+        for first, part in enumerate(parts)
     )
 
 
-def _stretch_shows(seconds: float, cut: Sequence[Interval], parts: Sequence[Measured], doubt: float) -> bool:
-    """Tell it of the shortest stretch of so many seconds that begins with the first of these windows."""
+def _stretch_shows(
+    seconds: float, cut: Sequence[Interval], parts: Sequence[Measured], first: int, doubt: float
+) -> bool:
+    """Tell it of the shortest stretch of so many seconds that begins with a window that is past the limit."""
     lasted, n, bad = 0.0, 0, 0
-    for slot, part in zip(cut, parts, strict=True):
-        if part.value is None and n == 0:
-            return False
+    for at in range(first, len(parts)):
+        slot, part = cut[at], parts[at]
         if part.value is not None and not part.past:
             return False
         lasted, n, bad = lasted + slot.length, n + part.n, bad + (part.bad or 0)

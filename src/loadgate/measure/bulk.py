@@ -9,7 +9,7 @@ an empty or a damaged histogram) is decoded one by one, which also says what is 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,7 +23,9 @@ from loadgate.measure.layout import COUNTERS, Int64s, Ints
 from loadgate.measure.packed import Exact, exact_of
 
 _AT_ONCE: Final = 512
-"""Histograms that are decoded in one go: their bytes, a few hundred kB, stay in the processor's cache."""
+"""Histograms that are decoded in one go."""
+_BYTES_AT_ONCE: Final = 96 * 1024
+"""Bytes of them: what comes of these, some forty times as much, is to stay in the processor's cache."""
 _LONGEST_EXACT: Final = 8
 """Bytes of the longest exact number that is taken here: 56 bits."""
 _PREFIX: Final = 1 + 4 * _LONGEST_EXACT
@@ -49,11 +51,23 @@ def decode_many(blobs: Sequence[bytes]) -> Decoded:
 
     Raise MeasureError when one is damaged or empty.
     """
-    parts = [_decoded(blobs[first : first + _AT_ONCE]) for first in range(0, len(blobs), _AT_ONCE)]
+    parts = [_decoded(part) for part in _batches(blobs)]
     if not parts:
         nothing = np.zeros(0, np.int64)
         return Decoded(nothing, nothing, nothing, np.zeros((0, len(Exact._fields)), np.int64))
     return Decoded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _batches(blobs: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Cut the blobs into batches, none of them empty."""
+    first = size = 0
+    for at, blob in enumerate(blobs):
+        if at > first and (at - first == _AT_ONCE or size + len(blob) > _BYTES_AT_ONCE):
+            yield blobs[first:at]
+            first, size = at, 0
+        size += len(blob)
+    if first < len(blobs):
+        yield blobs[first:]
 
 
 def _decoded(blobs: Sequence[bytes]) -> Decoded:

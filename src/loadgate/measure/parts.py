@@ -144,7 +144,7 @@ def counting_part(objective: Objective, length: float, counts: Mapping[str, int]
     window = Tally(0, 1, "", STEADY, counts)
     if objective.metric == "throughput":
         ok = window.count(Count.OK)
-        return Part(ok / length if length > 0 else None, ok, counts=counts)
+        return Part(ok / length if length > 0 else None, ok)
     bad, n = misses(window) if objective.metric == "cache_hit_rate" else errors(window)
     if n == 0:
         return Part(counts=counts)

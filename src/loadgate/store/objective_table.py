@@ -10,10 +10,14 @@ from __future__ import annotations
 import math
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
+import orjson
+
+from loadgate.errors import StoreError
 from loadgate.measure.columns import Columns, Tally
 from loadgate.measure.packed import Head
 from loadgate.measure.parts import STEADY, Part, Parts, definition, is_of_requests
@@ -21,11 +25,12 @@ from loadgate.measure.slots import Interval, boundary, slots
 from loadgate.measure.window import ENDINGS
 from loadgate.plan.sla import Objective
 from loadgate.store.blocks import COARSE
-from loadgate.store.values import from_json, to_json
+from loadgate.store.values import to_json
 
 AFTER: Final = 600
 """Seconds after the end of a steady interval in which its last answers come."""
 PART_COLUMNS: Final = ("value", "n", '"over"', "over_alert", "bad", "counts", "late")
+_NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 _INSERT = (
     f"INSERT OR REPLACE INTO objective_window (objective, start, span, {', '.join(PART_COLUMNS)}) "
     f"VALUES ({', '.join('?' * (3 + len(PART_COLUMNS)))})"
@@ -168,7 +173,20 @@ def part_values(part: Part) -> tuple[object, ...]:
     return (part.value, part.n, part.over, part.over_alert, part.bad, counts, part.late)
 
 
+def _counts_of(text: str) -> Mapping[str, int]:
+    """Read counts that `part_values` wrote; StoreError for anything else. A week has some 100,000 of them."""
+    if text == "{}":
+        return _NO_COUNTS
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or not all(type(n) is int for n in found.values()):
+        raise StoreError("the counts of a kept window are damaged", hint="use a copy of the run")
+    return found
+
+
 def part_of(row: Sequence[object]) -> Part:
     """Make the part of a row's values, in the order of PART_COLUMNS."""
     value, n, over, over_alert, bad, counts, late = row
-    return Part(value, n, over, over_alert, bad, from_json(str(counts)), late)  # type: ignore[arg-type]
+    return Part(value, n, over, over_alert, bad, _counts_of(str(counts)), late)  # type: ignore[arg-type]

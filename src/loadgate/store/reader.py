@@ -136,7 +136,7 @@ class RunReader:
         phase: str | None = None,
         end: float | None = None,
         series: Collection[str] | None = None,
-        rows: int = 512,
+        rows: int = 96,
         *,
         but: str | None = None,
     ) -> Iterator[Columns]:
