@@ -18,10 +18,12 @@ from loadgate.judge import objectives
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.gather import gather
 from loadgate.judge.results import Grade
+from loadgate.judge.rows import with_late
 from loadgate.judge.run import coverage
 from loadgate.judge.verdict import judge
 from loadgate.measure.delta import Delta, FleetRow
 from loadgate.measure.histogram import Histogram
+from loadgate.measure.parts import Part
 from loadgate.measure.window import Window
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario
@@ -238,3 +240,13 @@ def test_windows_that_rows_or_kept_ones_show_are_judged(merged: RunFolder, more:
     (result,) = judge(gather(merged, objectives=[row_of(**more)]), now=NOW).rows
     assert "the run keeps windows" not in result.reason
     assert result.windows > 0
+
+
+def test_a_row_whose_windows_lack_late_requests_cannot_pass(make: Any) -> None:
+    """Of a row that passes, three requests came after a window had been evaluated: INCONCLUSIVE, and why."""
+    result = objectives.evaluate(make.objective(), make.evidence())
+    assert result.verdict is Grade.PASS
+    late = with_late(result, [Part(0.02, 10), Part(0.02, 10, late=3)])
+    assert late.verdict is Grade.INCONCLUSIVE
+    assert "3 requests of 1 windows came after these had been evaluated" in late.reason
+    assert with_late(result, [Part(0.02, 10)]) is result
