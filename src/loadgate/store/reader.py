@@ -235,13 +235,6 @@ class RunReader:
         rows = self._rows("SELECT coalesce(max(second + span), 0) FROM window WHERE span > 1", [])
         return int(next(iter(rows), (0,))[0])
 
-    def extent(self) -> tuple[int, int, int] | None:
-        """Give the first second of the windows, the end of the last, and the longest span."""
-        rows = self._rows("SELECT min(second), max(second + span), max(span) FROM window", [])
-        for first, end, longest in rows:
-            return None if first is None else (first, end, longest)
-        return None
-
     def endpoints(self) -> list[str]:
         """Give the endpoints that have any window, sorted."""
         return [row[0] for row in self._rows("SELECT DISTINCT endpoint FROM window ORDER BY endpoint", [])]
