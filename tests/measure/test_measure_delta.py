@@ -220,6 +220,81 @@ def test_a_row_of_zeros_is_sound(wire: dict[str, Any]) -> None:
     assert Delta.from_wire(wire).fleet[0].second == 3
 
 
+def one_by_one(objs: list[object]) -> list[Delta | str]:
+    """Return for each what `from_wire` says."""
+    found: list[Delta | str] = []
+    for obj in objs:
+        try:
+            found.append(Delta.from_wire(obj))
+        except MeasureError as error:
+            found.append(str(error))
+    return found
+
+
+def together(objs: list[object]) -> list[Delta | str]:
+    """Return what `all_from_wire` says of all."""
+    return [str(one) if isinstance(one, MeasureError) else one for one in Delta.all_from_wire(objs)]
+
+
+BREAKS: list[tuple[str, object]] = [
+    ("lengths", b"\1"),
+    ("lengths", b""),
+    ("indices", b"\0\0"),
+    ("indices", 5),
+    ("counts", b""),
+    ("counts", b"\0" * 8),
+    ("width", 2),
+    ("width", True),
+    ("width", [1]),
+    ("exact", b"\0" * 48),
+    ("exact", None),
+    ("windows", []),
+    ("windows", 7),
+    ("unknown", 1),
+]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.lists(drawn_windows(), max_size=2), st.none() | st.sampled_from(BREAKS)), max_size=5
+    )
+)
+def test_deltas_together_are_what_each_is_alone(
+    parts: list[tuple[list[Window], tuple[str, object] | None]],
+) -> None:
+    """Whatever the others are: sound or broken, empty or large, with narrow or wide counts."""
+    objs = []
+    for windows, broken in parts:
+        obj = through_msgpack(Delta("run-1", "w-1", 2, 9, windows, [copy.deepcopy(FAILURE)], [ROW]))
+        if broken is not None:
+            obj["windows"][broken[0]] = broken[1]
+        objs.append(obj)
+    assert together([*objs, None, {}]) == one_by_one([*objs, None, {}])
+
+
+@pytest.mark.parametrize("name", ["lengths", "indices", "counts", "exact"])
+def test_no_delta_lends_to_the_next(wire: dict[str, Any], name: str) -> None:
+    """What one lacks of an array and the next has too much of is missed in both, though the sum is right."""
+    first, second = copy.deepcopy(wire), copy.deepcopy(wire)
+    whole = first["windows"][name]
+    first["windows"][name], second["windows"][name] = whole[:-2], whole[-2:] + whole
+    found = together([first, wire, second, wire])
+    assert found == one_by_one([first, wire, second, wire])
+    assert [isinstance(one, str) for one in found] == [True, False, True, False]
+
+
+def test_counters_may_not_change_hands_between_deltas(wire: dict[str, Any]) -> None:
+    """Of two deltas whose arrays have the right sizes, one says it has a counter more, and the other less."""
+    first, second = copy.deepcopy(wire), copy.deepcopy(wire)
+    lengths = np.frombuffer(wire["windows"]["lengths"], "<u2")
+    first["windows"]["lengths"] = (lengths + np.array([0, 1])).astype("<u2").tobytes()
+    second["windows"]["lengths"] = (lengths - np.array([1, 0])).astype("<u2").tobytes()
+    found = together([first, second])
+    assert found == one_by_one([first, second])
+    assert all(isinstance(one, str) for one in found)
+
+
 @pytest.mark.parametrize("obj", [None, 5, [], b"x", {}, {1: 2}])
 def test_delta_refuses_what_is_no_delta(obj: object) -> None:
     """Anything may arrive at a port."""

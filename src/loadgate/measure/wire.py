@@ -14,10 +14,11 @@ calls instead of a dozen for each histogram. All arrays are little-endian:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from operator import gt
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -44,6 +45,12 @@ _SERIES = {str(series) for series in Series}
 _TIMED = {str(series) for series in TIMED_SERIES}
 _THRESHOLD = re.compile(r"[0-9]{1,16}", re.ASCII)
 _WIDTHS = (1, 2, 4, 8)
+_U2, _I8 = np.dtype("<u2"), np.dtype("<i8")
+_ARRAYS = ("lengths", "indices", "counts", "exact")
+_EXACT_BYTES = len(Exact._fields) * _I8.itemsize
+Arrays: TypeAlias = tuple[Int64s, Ints, Ints, Int64s]
+"""Lengths, indices, counts and exact numbers of some histograms."""
+_UNSIGNED = {width: np.dtype(f"<u{width}") for width in _WIDTHS}
 _STR = frozenset({str})
 _INT = frozenset({int})
 
@@ -70,10 +77,49 @@ def to_wire(packed: PackedWindows) -> dict[str, Any]:
 def from_wire(obj: object) -> PackedWindows:
     """Return the windows that `to_wire` made `obj` of. Raise MeasureError for anything else."""
     wire = checks.entries(obj, _ENTRIES, "the windows of a delta")
-    lengths, indices, counts, exact = _arrays(wire)
-    if lengths.size:
-        check_exact(exact, indices, counts, lengths)
-    windows = wire["windows"]
+    return _packed(wire["windows"], _checked(*_arrays(wire)))
+
+
+def all_from_wire(objs: Sequence[object]) -> list[PackedWindows | MeasureError]:
+    """Return for each what `from_wire` returns or raises.
+
+    The arrays of all whose counts are equally wide are checked at once, for the price of one or two alone.
+    """
+    found: dict[int, PackedWindows | MeasureError] = {}
+    groups: dict[int, list[int]] = {}
+    for place, obj in enumerate(objs):
+        groups.setdefault(_width_of(obj), []).append(place)
+    for width, places in groups.items():
+        if width == 0 or len(places) == 1:
+            found.update((place, _alone(objs[place])) for place in places)
+            continue
+        try:
+            arrays = _arrays_together([objs[place] for place in places], width)
+        except MeasureError:
+            # At least one is not sound; each by itself tells which, and what is wrong with it.
+            found.update((place, _alone(objs[place])) for place in places)
+        else:
+            found.update(zip(places, map(_packed_or_not, (objs[p] for p in places), arrays), strict=True))
+    return [found[place] for place in range(len(objs))]
+
+
+def _alone(obj: object) -> PackedWindows | MeasureError:
+    try:
+        return from_wire(obj)
+    except MeasureError as error:
+        return error
+
+
+def _packed_or_not(wire: Any, arrays: Arrays) -> PackedWindows | MeasureError:
+    try:
+        return _packed(wire["windows"], arrays)
+    except MeasureError as error:
+        return error
+
+
+def _packed(windows: object, arrays: Arrays) -> PackedWindows:
+    """Return windows whose arrays are checked."""
+    lengths, indices, counts, exact = arrays
     if not isinstance(windows, (list, tuple)) or len(windows) > MOST_WINDOWS:
         raise MeasureError(f"the windows of a delta are no list of at most {MOST_WINDOWS}")
     heads: list[Head] = []
@@ -100,15 +146,59 @@ def _row_of(head: Head) -> list[Any]:
     ]
 
 
-def _arrays(wire: Mapping[str, Any]) -> tuple[Int64s, Ints, Ints, Int64s]:
+def _width_of(obj: object) -> int:
+    """Return the width of the counts, and 0 for what is not sound."""
+    width = obj.get("width") if type(obj) is dict and obj.keys() == _ENTRIES else 0
+    return width if type(width) is int and width in _WIDTHS else 0
+
+
+def _arrays_together(wires: Sequence[Any], width: int) -> list[Arrays]:
+    """Return the checked arrays of each of several. Raise MeasureError when those of any are not sound."""
+    ends_of_histograms, ends_of_counters = [0], [0]
+    for wire in wires:
+        lengths, indices, counts, exact = (wire[name] for name in _ARRAYS)
+        if not type(lengths) is type(indices) is type(counts) is type(exact) is bytes:
+            raise MeasureError("the arrays of a delta are no byte strings")
+        number, used = len(lengths) // _U2.itemsize, len(indices) // _U2.itemsize
+        sizes = number * _U2.itemsize, used * _U2.itemsize, used * width, number * _EXACT_BYTES
+        if sizes != (len(lengths), len(indices), len(counts), len(exact)) or used > MOST_COUNTERS:
+            raise MeasureError("the arrays of a delta do not fit each other")
+        ends_of_histograms.append(ends_of_histograms[-1] + number)
+        ends_of_counters.append(ends_of_counters[-1] + used)
+    joined = {name: b"".join([wire[name] for wire in wires]) for name in _ARRAYS}
+    arrays = _checked(*_arrays({**joined, "width": width}, most=len(wires) * MOST_COUNTERS))
+    # None may lend counters to the one after it.
+    if not _meet(arrays[0], ends_of_histograms, ends_of_counters):
+        raise MeasureError("a delta has not as many counts as indices")
+    return [
+        (arrays[0][h:next_h], arrays[1][c:next_c], arrays[2][c:next_c], arrays[3][h:next_h])
+        for (h, next_h), (c, next_c) in zip(
+            pairwise(ends_of_histograms), pairwise(ends_of_counters), strict=True
+        )
+    ]
+
+
+def _meet(lengths: Int64s, ends_of_histograms: list[int], ends_of_counters: list[int]) -> bool:
+    """Say whether the histograms of each delta have just its counters."""
+    ends = np.concatenate(([0], lengths.cumsum()))
+    return bool(ends[ends_of_histograms].tolist() == ends_of_counters)
+
+
+def _checked(lengths: Int64s, indices: Ints, counts: Ints, exact: Int64s) -> Arrays:
+    if lengths.size:
+        check_exact(exact, indices, counts, lengths)
+    return lengths, indices, counts, exact
+
+
+def _arrays(wire: Mapping[str, Any], most: int = MOST_COUNTERS) -> Arrays:
     """Return lengths, indices, counts and exact numbers, after all checks that need no exact numbers."""
     width = checks.whole(wire["width"], "width")
     if width not in _WIDTHS:
         raise MeasureError(f"the counts of a delta are {width} bytes wide")
-    lengths = _array(wire["lengths"], "<u2", "lengths").astype(np.int64)
-    indices = _array(wire["indices"], "<u2", "indices")
-    counts = _array(wire["counts"], f"<u{width}", "counts")
-    numbers = _array(wire["exact"], "<i8", "exact").astype(np.int64, copy=False)
+    lengths = _array(wire["lengths"], _U2, "lengths", most).astype(np.int64)
+    indices = _array(wire["indices"], _U2, "indices", most)
+    counts = _array(wire["counts"], _UNSIGNED[width], "counts", most)
+    numbers = _array(wire["exact"], _I8, "exact", most).astype(np.int64, copy=False)
     if numbers.size != lengths.size * len(Exact._fields):
         raise MeasureError("a delta has not as many exact numbers as histograms")
     if int(lengths.sum()) != indices.size or indices.size != counts.size:
@@ -116,14 +206,16 @@ def _arrays(wire: Mapping[str, Any]) -> tuple[Int64s, Ints, Ints, Int64s]:
     exact = numbers.reshape(-1, len(Exact._fields))
     if not lengths.size:
         return lengths, indices, counts, exact
-    # Counts and lengths are unsigned, so that 0 is the only one that is too small.
-    if not counts.all() or (width == _WIDTHS[-1] and int(counts.max(initial=1)) > LARGEST_COUNT):
+    # Counts and lengths are unsigned, so that 0 is the only one that is too small. To count what is not 0
+    # takes a fifth of the time of `all()`.
+    too_large = width == _WIDTHS[-1] and int(counts.max(initial=1)) > LARGEST_COUNT
+    if np.count_nonzero(counts) < counts.size or too_large:
         raise MeasureError(f"a delta has a count that is not in 1..{LARGEST_COUNT}")
-    if not lengths.all() or int(indices.max()) > TOP_INDEX:
+    if np.count_nonzero(lengths) < lengths.size or int(indices.max()) > TOP_INDEX:
         raise MeasureError("a delta has a histogram without counters, or a counter over the range")
     increases = indices[1:] > indices[:-1]
     increases[lengths.cumsum()[:-1] - 1] = True
-    if not increases.all():
+    if np.count_nonzero(increases) < increases.size:
         raise MeasureError("a delta has a histogram whose indices do not increase")
     return lengths, indices, counts, exact
 
@@ -193,9 +285,9 @@ def _checked_shape(series: tuple[str, ...], over: tuple[str, ...]) -> Shape:
     return Shape.of(series, over)
 
 
-def _array(value: object, dtype: str, what: str) -> Ints:
+def _array(value: object, dtype: np.dtype[Any], what: str, most: int) -> Ints:
     """Return the array that a byte string holds."""
-    size = np.dtype(dtype).itemsize
-    if not isinstance(value, bytes) or len(value) % size or len(value) // size > MOST_COUNTERS:
+    size = dtype.itemsize
+    if not isinstance(value, bytes) or len(value) % size or len(value) // size > most:
         raise MeasureError(f"the {what} of a delta are no byte string of {size}-byte numbers")
     return np.frombuffer(value, dtype=dtype)
