@@ -13,9 +13,8 @@ from __future__ import annotations
 import hmac
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -44,8 +43,10 @@ class Kind(IntEnum):
     STRANGER = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+_KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
+
+
+class Head(NamedTuple):
     """The parts of a frame that was not checked yet."""
 
     kind: Kind
@@ -70,10 +71,8 @@ def parse(frame: bytes) -> Head | str:
     _, version, kind, sequence, mac = _HEAD.unpack_from(frame)
     if version != VERSION:
         return "version"
-    try:
-        return Head(Kind(kind), sequence, mac, frame[HEAD:])
-    except ValueError:
-        return "kind"
+    known = _KINDS.get(kind)
+    return "kind" if known is None else Head(known, sequence, mac, frame[HEAD:])
 
 
 def seal(key: bytes, direction: bytes, identity: bytes, kind: Kind, sequence: int, payload: bytes) -> bytes:

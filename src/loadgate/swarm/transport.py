@@ -120,7 +120,7 @@ class Socket:
             self._waited_at = time.monotonic()
         try:
             try:
-                parts: list[bytes] = self.socket.recv_multipart(zmq.NOBLOCK)
+                parts = self.take()
             except zmq.Again:
                 parts = self.wait()
                 self._waited_at = time.monotonic()
@@ -128,6 +128,11 @@ class Socket:
             # Locust's worker asks again at once, for ever; the others need a turn meanwhile.
             gevent.sleep(0.1)
             raise RPCError("ZMQ network broken") from error
+        return parts
+
+    def take(self) -> list[bytes]:
+        """Return the parts of a frame that is there. Raise zmq.Again when there is none."""
+        parts: list[bytes] = self.socket.recv_multipart(zmq.NOBLOCK)
         return parts
 
     def wait(self) -> list[bytes]:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import Any
 
 import gevent
-import zmq as native_zmq
 import zmq.green as zmq
 from gevent.event import Event
 from locust.exception import RPCError
@@ -21,6 +20,7 @@ from loadgate.exit_codes import ExitCode
 from loadgate.swarm import sealing
 from loadgate.swarm.drops import readable
 from loadgate.swarm.frames import Refusal
+from loadgate.swarm.master_context import master_context
 from loadgate.swarm.master_end import MasterEnd
 from loadgate.swarm.message_shapes import from_worker, pack, unpack
 from loadgate.swarm.transport import Socket, settings
@@ -31,7 +31,7 @@ _NAP = 0.01
 """Seconds that a busy master lets messages gather. To wake up for each costs more than the message does."""
 _LOOK_AGAIN_AFTER = 1.0
 """Seconds after which a wait looks again, should the word of a message have got lost."""
-_POLLIN = int(zmq.POLLIN)
+_POLLIN, _NOBLOCK, _RCVMORE = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.RCVMORE)
 _NO_FILES = "Loadgate's master gives out no files: copy the locustfile to this host and name it with -f"
 _log = logging.getLogger("loadgate.swarm")
 
@@ -45,7 +45,7 @@ class Server(Socket):
 
     def __init__(self, host: str, port: int) -> None:
         secret = settings().secret(host)
-        super().__init__(zmq.ROUTER, host, port, native_zmq.Context.instance())
+        super().__init__(zmq.ROUTER, host, port, master_context())
         self._came = Event()
         self._watcher = gevent.get_hub().loop.io(self.socket.getsockopt(zmq.FD), 1)
         self._is_waiting = self._is_busy = False
@@ -106,6 +106,14 @@ class Server(Socket):
         self._counted += 1
         return super().receive()
 
+    def take(self) -> list[bytes]:
+        """Return the parts of a frame that is there, its route first. Raise zmq.Again when there is none."""
+        # The route never comes alone, so that it need not be asked whether more follows.
+        parts = [self.socket.recv(_NOBLOCK), self.socket.recv(_NOBLOCK)]
+        while self.socket.getsockopt(_RCVMORE):
+            parts.append(self.socket.recv(_NOBLOCK))
+        return parts
+
     def wait(self) -> list[bytes]:
         """Wait for the next frame, or where many come, a moment for several; return the first one's parts."""
         while True:
@@ -114,8 +122,7 @@ class Server(Socket):
             else:
                 self._wait_for_word()
             with suppress(zmq.Again):
-                parts: list[bytes] = self.socket.recv_multipart(zmq.NOBLOCK)
-                return parts
+                return self.take()
 
     def _comes_much(self, now: float) -> bool:
         counted_for = now - self._counted_from
