@@ -36,7 +36,7 @@ from loadgate.swarm import messages
 from loadgate.swarm.fingerprint import Fingerprint, fingerprint
 from loadgate.swarm.frames import Data, Refusal, SayHello, Welcome, WorkerEnd
 from loadgate.swarm.message_shapes import BEAT_SUFFIX
-from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, STATISTICS, interval
+from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, STATISTICS, interval, next_beat
 from loadgate.swarm.secret import secret_for
 from loadgate.swarm.socket_options import set_options
 from mint import STATS_EVERY, Mint
@@ -181,6 +181,7 @@ class Simulated:
         self._leases = 0
         self._sequence = 0
         self._in_doubt: dict[int, float] = {}
+        self._said = self._beat_at = float("-inf")
         own = fleet.fingerprint
         line = partial(Line, fleet.wires, node=self.node, secret=fleet.secret, later=fleet.later)
         self._line = line(self.node, passport=lambda: passport_of(own, ""), heard=self._on)
@@ -201,7 +202,7 @@ class Simulated:
         if self.start is None or self.drained:
             return
         self._sequence += 1
-        self._in_doubt[self._sequence] = time.monotonic()
+        self._said = self._in_doubt[self._sequence] = time.monotonic()
         packed = self._fleet.mint.delta(self.start, self.number, second, self._sequence, final=False)
         self._line.say_packed(packed)
 
@@ -212,6 +213,15 @@ class Simulated:
     def _stats(self) -> None:
         second = int(time.monotonic() / STATS_EVERY)
         self._line.say_packed(self._fleet.mint.stats(second, self._users))
+
+    def _beat_when_due(self) -> None:
+        """Beat, unless a report has put it off, and look again when the next one is due (`Beating`)."""
+        now, every = time.monotonic(), self._fleet.beat_every
+        due = next_beat(self._beat_at, self._said, every)
+        if due <= now:
+            self._say_beat()
+            self._beat_at, due = now, now + every
+        self._fleet.later(due - now, self._beat_when_due)
 
     def _say_beat(self) -> None:
         assert self.start is not None
@@ -235,7 +245,7 @@ class Simulated:
             case messages.START:
                 self.start = messages.Start.from_wire(data)
                 self._beat.connect(*self._fleet.address)
-                self._fleet.every(self._fleet.beat_every, self._say_beat)
+                self._fleet.soon(self._fleet.beat_every, self._beat_when_due)
                 self._fleet.every(interval(PINGS, len(self._fleet.workers)), self._pings)
             case messages.GO:
                 self._fleet.go(data["anchor"])
@@ -316,9 +326,11 @@ class Fleet:
 
     def every(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something again and again, first at a moment of its own, as if by chance."""
-        self._count += 1
-        first = time.monotonic() + (self._count * 0.618 % 1) * seconds
-        self._repeat(first, seconds, action)
+        self._repeat(self._by_chance(seconds), seconds, action)
+
+    def soon(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something once, within some seconds, as if by chance."""
+        self._at(self._by_chance(seconds), action)
 
     def go(self, anchor: float) -> None:
         """Begin to report; all workers hear of it, the first one counts."""
@@ -348,6 +360,10 @@ class Fleet:
             self._next_report(worker, offset, second + 1)
 
         self._at(self.anchor + second + 1 + offset, report)
+
+    def _by_chance(self, seconds: float) -> float:
+        self._count += 1
+        return time.monotonic() + (self._count * 0.618 % 1) * seconds
 
     def _repeat(self, at: float, seconds: float, action: Callable[[], None]) -> None:
         def act() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loadgate.swarm.leases import SILENT_AFTER
 from loadgate.swarm.messages import Lease
-from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, STATISTICS, death_within, interval
+from loadgate.swarm.pace import BEAT, HEARTBEAT, PINGS, STATISTICS, death_within, interval, next_beat
 
 fleets = st.integers(min_value=1, max_value=20_000)
 
@@ -37,6 +37,30 @@ def test_at_most_two_seconds_of_a_dead_workers_rate_are_in_doubt(workers: int) -
     """Its last report is a second and a twentieth old at most, and it is dead soon after its last word."""
     assert 1.05 + death_within(workers) <= 2.0
     assert death_within(workers) > interval(BEAT, workers)
+
+
+@given(st.floats(0.0, 1000.0), st.floats(0.0, 3.0), st.floats(0.05, 1.0))
+def test_the_next_word_comes_within_an_interval_of_the_last(beat: float, after: float, every: float) -> None:
+    """Whatever a worker said after its beat, the next beat comes an interval after that at the latest."""
+    due = next_beat(beat, beat + after, every)
+    assert due <= beat + after + every + 1e-9
+    assert due >= beat + every - 1e-9
+
+
+@given(fleets, st.floats(0.0, 3.0))
+def test_a_beat_that_was_put_off_still_comes_in_time(workers: int, after: float) -> None:
+    """Though nothing else of the worker arrives, it is not taken for silent."""
+    assert next_beat(0.0, after, interval(BEAT, workers)) + 0.25 <= SILENT_AFTER
+
+
+def test_a_worker_of_a_large_fleet_beats_as_often_as_it_reports() -> None:
+    """Reports at 0.2, 1.2 and 2.2 s put the beats from 0.7, 1.4 and 2.1 s off to 0.9, 1.9 and 2.9 s."""
+    beats = [0.0]
+    while beats[-1] < 2.5:
+        due = next_beat(beats[-1], float("-inf"), 0.7)
+        said = max((report for report in (0.2, 1.2, 2.2) if report <= due), default=0.0)
+        beats.append(next_beat(beats[-1], said, 0.7))
+    assert beats[1:] == pytest.approx([0.9, 1.9, 2.9])
 
 
 def test_acknowledgements_may_travel_with_a_lease() -> None:

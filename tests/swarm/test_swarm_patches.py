@@ -608,6 +608,36 @@ def test_each_worker_of_a_large_fleet_sends_a_heartbeat_a_second() -> None:
     assert both(FAKES + CLOCK.rpartition("runner, _")[0] + INTERVALS) == ("30", "30 30 10 10")
 
 
+ANSWERS = """
+def answered(workers, *said):
+    '''Tell for each heartbeat of a worker, said at a time with a state and a CPU, whether it was answered.'''
+    runner, server = master()
+    for number in range(workers):
+        runner.clients[f"w{number}"] = runners.WorkerNode(f"w{number}", runners.STATE_RUNNING)
+    runner.state = runners.STATE_RUNNING
+    node, found = runner.clients["w0"], ""
+    for at, state, cpu in said:
+        time.monotonic = lambda: at
+        server.sent.clear()
+        node.heartbeat = 0
+        data = {"state": state, "current_cpu_usage": cpu, "current_memory_usage": 7}
+        runner.handle_message("w0", Message("heartbeat", data, "w0"))
+        assert (node.heartbeat, node.state, node.cpu_usage, node.memory_usage) == (3, state, cpu, 7)
+        found += "+" if server.kinds() == ["heartbeat"] else "-"
+    return found
+
+minute = [(at, "running", 10) for at in range(100, 160, 3)]
+news = [(100, "running", 10), (103, "running", 91), (106, "running", 10), (109, "spawning", 10)]
+print(answered(300, *minute), answered(1000, *minute), answered(1000, *news))
+"""
+
+
+def test_a_master_answers_each_heartbeat_of_a_thousand_workers() -> None:
+    """One each 3 s has 20 answers a minute; here of 300 workers too, of 1000 twice, and when it is news."""
+    every, seldom = "+" * 20, ("+" + "-" * 9) * 2
+    assert both(FAKES + ANSWERS) == (f"{every} {every} ++++", f"{every} {seldom} ++-+")
+
+
 LOOKS = """
 runner, server = master()
 join(runner, server, "a", "b")

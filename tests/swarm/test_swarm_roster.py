@@ -234,8 +234,14 @@ def test_counts_of_seconds_long_past_are_dropped() -> None:
     for second in range(1000):
         roster.report("x", report(second + 1, second, Window(second, 1, "e", "steady", {"arrivals": 3})))
     recorded = worker_of(roster, "x").recorded
-    assert len(recorded) <= 241
+    assert len(recorded) <= 151
     assert all(recorded[second] == 3 for second in range(880, 1000))
+
+
+def test_a_worker_is_found_by_its_name() -> None:
+    """The first to join is worker-1; nobody has a name that was not given."""
+    roster = roster_of("x", "y")
+    assert [roster.client_of(name) for name in ("worker-1", "worker-2", "worker-3")] == ["x", "y", None]
 
 
 @given(st.integers(0, 50), st.integers(1, 600), st.integers(0, 5000))

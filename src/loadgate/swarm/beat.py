@@ -3,6 +3,9 @@
 A worker whose event loop is busy, because a check parses a huge answer or a user's code computes, cannot send
 anything from it, and is alive all the same. The thread goes on beating as long as the process runs at
 all; it stops with the process, and only then does the worker's share go to others.
+
+A report shows as well that its worker lives, so it puts the next beat off: in a large fleet that saves the
+master a third of them.
 """
 
 from __future__ import annotations
@@ -41,10 +44,15 @@ class Beating:
         self._tell = tell
         self._stopped = False
         self._every = pace.interval(pace.BEAT, 1)
+        self._said = float("-inf")
 
     def pace(self, workers: int) -> None:
         """Beat as often as one of so many workers does, from the next beat on; for any thread."""
         self._every = pace.interval(pace.BEAT, workers)
+
+    def said(self, now: float) -> None:
+        """Note that the worker said something else at `now` (CLOCK_MONOTONIC); for any thread."""
+        self._said = now
 
     def start(self) -> None:
         """Start the thread; after a fork it must be started in the child."""
@@ -59,9 +67,12 @@ class Beating:
         link.connect()
         try:
             while not self._stopped:
-                until = time.monotonic() + self._every
+                beat = time.monotonic()
                 link.send(messages.BEAT, asdict(self._tell()))
-                while (left := until - time.monotonic()) > 0 and not self._stopped:
+                while (left := self._next_after(beat) - time.monotonic()) > 0 and not self._stopped:
                     link.poll(left)
         finally:
             link.close()
+
+    def _next_after(self, beat: float) -> float:
+        return pace.next_beat(beat, self._said, self._every)

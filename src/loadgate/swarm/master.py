@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent.event import Event
@@ -49,7 +49,18 @@ _MAY_COME_BACK = 15.0
 """Seconds without a word after which a lost worker's last report is not waited for."""
 _CONTROL_ROOM_GONE_AFTER = 60.0
 _PRUNE_EVERY = 60.0
+_COLLECT_AFTER = (20_000, 10, 10)
+"""Objects after which Python looks for cycles. A report makes some hundred, which wait for their commit and
+are in none."""
 _log = logging.getLogger("loadgate.swarm")
+
+
+class _Report(NamedTuple):
+    """What a worker reported, and when it came."""
+
+    data: dict[str, Any]
+    client: str
+    at: float
 
 
 class Master:
@@ -74,6 +85,7 @@ class Master:
         self._fault_hint = ""
         self._finalised = False
         self._acks: dict[str, list[dict[str, Any]]] = {}
+        self._reports: list[_Report] = []
         self._closed = Event()
         self._muster = self._make_muster()
         # Before the keeper opens the run: whether another master began it.
@@ -131,6 +143,7 @@ class Master:
             # What exists by now lives as long as the run: a collection that looks at all of it takes 40 ms.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*_COLLECT_AFTER)
 
     def enrol_late(self, client: str) -> None:
         """Give a worker that joins a run under way a place in it, or its old one."""
@@ -144,19 +157,29 @@ class Master:
 
     # -- while it runs --------------------------------------------------------------------------
 
-    def delta(self, data: dict[str, Any], client: str) -> None:
-        """Take a worker's delta. One that cannot be read is an event, never a crash."""
-        name = self._muster.roster.name_of(client)
-        try:
-            delta = Delta.from_wire(data["delta"])
-        except (MeasureError, KeyError, TypeError) as error:
-            self._event("unreadable_delta", worker=name, error=str(error))
-            return
-        if delta.run != self.run or (client in self._muster.roster and delta.worker != name):
-            self._event("stranger", worker=client, run=delta.run)
-            return
-        self._muster.delta(client, delta, time.monotonic(), final=data.get("final") is True)
-        self._keeper.put(delta)
+    def delta(self, data: object, client: str) -> None:
+        """Take a worker's delta. One that cannot be read is an event, never a crash.
+
+        Those that come in one turn of the event loop are taken in together, which costs much less.
+        """
+        self._reports.append(_Report(data if isinstance(data, dict) else {}, client, time.monotonic()))
+        if self.is_local:
+            self._take_in()
+        elif len(self._reports) == 1:
+            gevent.spawn(self._take_in)
+
+    def _take_in(self) -> None:
+        reports, self._reports = self._reports, []
+        deltas = Delta.all_from_wire([report.data.get("delta") for report in reports])
+        for report, delta in zip(reports, deltas, strict=True):
+            name = self._muster.roster.name_of(report.client)
+            if isinstance(delta, MeasureError):
+                self._event("unreadable_delta", worker=name, error=str(delta))
+            elif delta.run != self.run or (report.client in self._muster.roster and delta.worker != name):
+                self._event("stranger", worker=report.client, run=delta.run)
+            else:
+                self._muster.delta(report.client, delta, report.at, final=report.data.get("final") is True)
+                self._keeper.put(delta)
 
     def beat(self, beat: messages.Beat, client: str) -> None:
         """Take a worker's beat: it lives, and Locust shall know it too."""
@@ -257,6 +280,7 @@ class Master:
 
     def _look_at_workers(self, now: float) -> bool:
         """Share out, write the ledger, and see who is lost; tell whether the run can go on."""
+        self._take_in()
         if self.is_local:
             self._carry_out(self._muster.tick(now))
             return True
@@ -336,6 +360,7 @@ class Master:
         deadline = time.monotonic() + _LAST_DELTAS_WITHIN
         while self._awaited() and time.monotonic() < deadline:
             gevent.sleep(0.01)
+        self._take_in()
         missing = sorted(worker.name for worker in self._muster.roster if not worker.is_complete)
         for worker in missing:
             self._event("last_delta_missing", worker=worker)
@@ -356,6 +381,7 @@ class Master:
 
     def _write_off(self) -> None:
         """Put down what is gone with the workers that did not come back."""
+        self._take_in()
         until = self._run_time()
         if self.plan is not None and self.ended == "planned":
             until = min(until, self.plan.timeline.end)
@@ -404,13 +430,13 @@ class Master:
         by_source: dict[tuple[str, int], list[int]] = {}
         for worker, incarnation, sequence in keys:
             by_source.setdefault((worker, incarnation), []).append(sequence)
-        names = {worker.name: worker.client for worker in self._muster.roster}
+        roster = self._muster.roster
         for (worker, incarnation), sequences in by_source.items():
-            if worker in names:
+            if (client := roster.client_of(worker)) is not None:
                 ack = {"run": self.run, "incarnation": incarnation, "sequences": sequences}
-                self._acks.setdefault(names[worker], []).append(ack)
+                self._acks.setdefault(client, []).append(ack)
         # In a large fleet they travel with the next leases: messages of their own would be half as many more.
-        if not self._muster.leased or len(names) <= pace.FEW or self.ended is not None:
+        if not self._muster.leased or len(roster) <= pace.FEW or self.ended is not None:
             self._send_acks()
 
     def _send_acks(self) -> None:

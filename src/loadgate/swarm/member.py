@@ -374,6 +374,8 @@ class Member:
                 gevent.sleep(0)
             message = {"delta": delta.to_wire(), "final": self._outbox.is_final(delta)}
             self._send(messages.DELTA, message)
+            if self._beating is not None:
+                self._beating.said(time.monotonic())
 
     def _can_send(self) -> bool:
         client = getattr(self.environment.runner, "client", None)

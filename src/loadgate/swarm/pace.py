@@ -16,10 +16,14 @@ HEARTBEAT: Final = (1.0, 3.0)
 """Least and greatest seconds between two of Locust's own heartbeats, which tell a worker's state and CPU."""
 STATISTICS: Final = (3.0, 9.0)
 """Least and greatest seconds between two of Locust's own reports, for its console and web page."""
+ANSWERS: Final = (0.0, 30.0)
+"""Least and greatest seconds between two answers to a worker's heartbeats; it needs one in five minutes."""
 PINGS: Final = (5.0, 30.0)
 """Least and greatest seconds between two bursts of questions for the master's time."""
 FEW, _GREATEST_FROM = 300, 1000
 """Workers up to which an interval is the least one, and from which it is the greatest."""
+_MOST_PUT_OFF = 1.5
+"""Intervals after a beat within which the next one comes, whatever was said meanwhile."""
 _ON_ITS_WAY = 0.25
 """Seconds that a beat may be under way, or wait for its thread's turn."""
 
@@ -29,6 +33,16 @@ def interval(bounds: tuple[float, float], workers: int) -> float:
     least, greatest = bounds
     grown = (workers - FEW) / (_GREATEST_FROM - FEW)
     return least + (greatest - least) * min(max(grown, 0.0), 1.0)
+
+
+def next_beat(beat: float, said: float, every: float) -> float:
+    """Return when the next beat is due, after one at `beat`, of a worker that said something else at `said`.
+
+    That shows as well that it lives, and puts the beat off until `every` seconds later: a worker of a large
+    fleet, which reports each second, then beats once a second too. But what it said may never arrive, over a
+    connection that is broken, so the beat is never put off for long.
+    """
+    return min(max(beat, said) + every, beat + _MOST_PUT_OFF * every)
 
 
 def death_within(workers: int) -> float:

@@ -35,6 +35,8 @@ from loadgate.swarm import pace as intervals
 from loadgate.swarm import transport_master, transport_worker
 
 CHECKED_AGAINST = "2.47.0"
+_WARNED_OF_FROM = 90
+"""Per cent of CPU beyond which Locust warns of a worker (runners.py:1125)."""
 _WORKERS_LEAVE_WITHIN = 10.0
 """Seconds that a master waits at the end for its workers' last reports."""
 _log = logging.getLogger("loadgate.swarm")
@@ -64,6 +66,7 @@ def apply(
     _seal_the_connection()
     _stop_looking_at_the_first_that_runs()
     _grow_the_interval_of_heartbeats_with_the_fleet()
+    _answer_few_heartbeats_of_a_large_fleet()
     _end_each_dispatch()
     _never_block_the_listener()
     _survive_messages_that_make_no_sense()
@@ -284,6 +287,40 @@ def _heartbeat(self: WorkerRunner) -> None:
             _log.error("a heartbeat could not be sent: %s", error)
             self.reset_connection()
         gevent.sleep(getattr(self, "loadgate_heartbeat_every", runners.HEARTBEAT_INTERVAL))
+
+
+def _answer_few_heartbeats_of_a_large_fleet() -> None:
+    """Let a master with many workers pass over the answer to a heartbeat that says nothing new.
+
+    Locust answers each (runners.py:1134), and one message to one worker costs a master as much as several
+    that it sends at once. A worker needs an answer in five minutes, to know that its master is there.
+    """
+    original = MasterRunner.handle_message
+
+    @functools.wraps(original)
+    def handle(self: MasterRunner, client_id: str, msg: Any) -> None:
+        node = self.clients.get(msg.node_id) if msg.type == "heartbeat" else None
+        if node is None:
+            original(self, client_id, msg)
+            return
+        now = time.monotonic()
+        since = now - getattr(node, "loadgate_answered", -math.inf)
+        if since < intervals.interval(intervals.ANSWERS, len(self.clients)) and _is_no_news(msg.data, node):
+            node.heartbeat = runners.HEARTBEAT_LIVENESS
+            node.cpu_usage = msg.data["current_cpu_usage"]
+            node.memory_usage = msg.data.get("current_memory_usage", node.memory_usage)
+            return
+        node.loadgate_answered = now
+        original(self, client_id, msg)
+
+    MasterRunner.handle_message = handle
+
+
+def _is_no_news(said: dict[str, Any], node: Any) -> bool:
+    """Tell whether a heartbeat asks for no more than to be noted: above 90 % of CPU, Locust warns."""
+    if node.state == STATE_MISSING or said["state"] != node.state:
+        return False
+    return bool(said["current_cpu_usage"] <= _WARNED_OF_FROM)
 
 
 def _stop_looking_at_the_first_that_runs() -> None:
@@ -575,7 +612,9 @@ def introduce_again(runner: WorkerRunner) -> None:
 
 def keep_alive(runner: Any, client: str) -> None:
     """Let Locust know that a worker lives, whose own heartbeat may be late because its event loop is busy."""
-    node = runner.clients.get(client) if client in getattr(runner, "clients", ()) else None
+    # Not through the mapping, whose methods are many times slower; it is done for each worker every second.
+    clients = getattr(runner, "clients", None)
+    node = clients._worker_nodes.get(client) if clients is not None else None
     if node is not None:
         node.heartbeat = runners.HEARTBEAT_LIVENESS
 

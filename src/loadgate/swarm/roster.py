@@ -31,6 +31,8 @@ REPORT_WITHIN = 2.5
 know of most workers that died in it, since the row of that second is written then."""
 _REMEMBERED = 120
 """Seconds for which it is remembered at least how many arrivals of each second a worker reported."""
+_PRUNED = 30
+"""Seconds that gather before those that are past remembering are forgotten."""
 _LONGEST_WINDOW = 600
 """Seconds of a window beyond which its arrivals are put to no second; a lost worker's then count as lost."""
 
@@ -103,6 +105,7 @@ class Roster:
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
         self._names: set[str] = set()
+        self._clients: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self._workers.values())
@@ -122,6 +125,10 @@ class Roster:
         worker = self._workers.get(client)
         return worker.name if worker is not None else client
 
+    def client_of(self, name: str) -> str | None:
+        """Return Locust's id of the worker of a name."""
+        return self._clients.get(name)
+
     def reserve(self, names: Iterable[str]) -> None:
         """Keep names from newcomers: workers of a master before had them, and their reports are on record."""
         self._names.update(names)
@@ -136,6 +143,7 @@ class Roster:
         if name is None:
             name = next(n for n in (f"worker-{k}" for k in range(number + 1, 10**9)) if n not in self._names)
         self._names.add(name)
+        self._clients[name] = client
         worker = self._workers[client] = Worker(name, number, client, now, ready=ready)
         return worker
 
@@ -185,18 +193,22 @@ class Roster:
         worker = self._workers.get(client)
         if worker is not None and final:
             worker.last_report = delta.incarnation, delta.sequence
-        if worker is None or not worker.seen.setdefault(delta.incarnation, Ranges()).add(delta.sequence):
+        if worker is None:
+            return False
+        seen = worker.seen.get(delta.incarnation)
+        if seen is None:
+            seen = worker.seen[delta.incarnation] = Ranges()
+        if not seen.add(delta.sequence):
             return False
         worker.reported = max([worker.reported, *(row.second for row in delta.fleet)])
         for head in delta.packed.heads:
-            if head.imbalance:
-                worker.open_books[head.endpoint, head.phase] += head.imbalance
+            if (imbalance := head.imbalance) != 0:
+                worker.open_books[head.endpoint, head.phase] += imbalance
             count_arrivals(worker.recorded, head)
         if not any(seen.gaps() for seen in worker.seen.values()):
             worker.whole = worker.reported
-            if len(worker.recorded) > 2 * _REMEMBERED:
-                for old in [second for second in worker.recorded if second < worker.whole - _REMEMBERED]:
-                    del worker.recorded[old]
+            if len(worker.recorded) > _REMEMBERED + _PRUNED:
+                worker.recorded = _recent(worker.recorded, worker.whole - _REMEMBERED)
         return True
 
     def ledger(self, second: int, unoffered: int = 0) -> LedgerRow:
@@ -212,6 +224,12 @@ class Roster:
             lost=lost,
             unoffered=unoffered,
         )
+
+
+def _recent(counted: Counter[int], first: int) -> Counter[int]:
+    """Return the counts from a second on, in as little memory as they take."""
+    # Not made smaller in place: a dictionary keeps the size that it once had.
+    return Counter({second: number for second, number in counted.items() if second >= first})
 
 
 def count_arrivals(counted: Counter[int], window: Head | Window) -> None:
