@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import jsonschema
 import pytest
+from loadgate_command import Loadgate
 
+from beside import beside
 from loadgate.judge.verdict import schema
 from loadgate.staging.server import StagingService
 
-pytestmark = pytest.mark.system
+# Both runs are played before the first test, and again where the machine was too busy.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 CERTAIN = "[verdict]\nstop_when_certain = true\n"
 
 
 @pytest.fixture(scope="module")
-def early(shared):
+def early(tmp_path_factory):
     """What came of two runs of a planned minute, of a good and of a bad service: output, verdict, remains."""
-    found = {}
-    for which in ("good", "bad"):
-        with StagingService() as service:
+    folder = tmp_path_factory.mktemp("early")
+
+    def play(which):
+        (folder / which).mkdir()
+        with StagingService() as service, Loadgate(folder / which) as loadgate:
             if which == "bad":
                 service.add_fault("error", status=500, share="50%")
-            scenario = shared.scenario(service.url, name=which, hold="60s", more=CERTAIN)
+            scenario = loadgate.scenario(service.url, name=which, hold="60s", more=CERTAIN)
 
-            def attempt(scenario=scenario):
-                running = shared.start("run", scenario)
+            def attempt():
+                running = loadgate.start("run", scenario)
                 return running, running.wait(120.0)
 
-            running, done = shared.quiet(attempt)
-            found[which] = done, running.verdict(), running.left()
-    return found
+            running, done = loadgate.quiet(attempt)
+            return done, running.verdict(), running.left()
+
+    played = beside({which: partial(play, which) for which in ("good", "bad")}, at_once=2)
+    return {which: future.result() for which, future in played.items()}
 
 
 @pytest.mark.parametrize(

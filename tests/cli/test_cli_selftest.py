@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
+from loadgate_command import Loadgate
 
+from beside import beside
 from loadgate.cli.selftest import judge_case, judge_twins
 from loadgate.cli.selftest_cases import CASES, ROWS, Case
 from loadgate.exit_codes import ExitCode
@@ -131,11 +134,26 @@ def test_pairs_that_were_void_are_the_machine_s_doing() -> None:
     assert judge_twins(TWINS, 30, compared("INVALID", note, rows=False), "").word == "busy"
 
 
+@pytest.fixture(scope="module")
+def selftested(tmp_path_factory):
+    """Run both side by side, each in a folder of its own."""
+    folder = tmp_path_factory.mktemp("selftest")
+
+    def run(name, *cases):
+        (folder / name).mkdir()
+        with Loadgate(folder / name) as loadgate:
+            words = [word for case in cases for word in ("--case", case)]
+            return loadgate.run("selftest", *words, "--json", timeout=420)
+
+    commands = {"twins": partial(run, "twins", "twins"), "cases": partial(run, "cases", "errors", "misspelt")}
+    return beside(commands, at_once=2)
+
+
 @pytest.mark.system
 @pytest.mark.timeout(450)
-def test_two_like_services_are_not_told_apart(loadgate) -> None:
+def test_two_like_services_are_not_told_apart(selftested) -> None:
     """Eight real runs, A-B-B-A: nobody is worse, on the busiest machine."""
-    done = loadgate.run("selftest", "--case", "twins", "--json", timeout=420)
+    done = selftested["twins"].result()
     assert done.code in (0, 31), done
     (case,) = done.json["cases"]
     assert case["outcome"] in ("right", "busy")
@@ -143,9 +161,10 @@ def test_two_like_services_are_not_told_apart(loadgate) -> None:
 
 
 @pytest.mark.system
-def test_two_cases_come_out_right_on_the_real_gate(loadgate) -> None:
+@pytest.mark.timeout(450)
+def test_two_cases_come_out_right_on_the_real_gate(selftested) -> None:
     """A real run with errors is stopped with exit 20, a misspelt endpoint with exit 2."""
-    done = loadgate.run("selftest", "--case", "errors", "--case", "misspelt", "--json", timeout=100)
+    done = selftested["cases"].result()
     assert done.code in (0, 31), done
     cases = {case["case"]: case for case in done.json["cases"]}
     assert cases["misspelt"]["outcome"] == "right"
