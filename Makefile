@@ -26,7 +26,8 @@ demo: install ## Load the reference staging service at 1100 req/s and say PASS o
 test: install check ## Run every check and the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
-endurance: install ## Simulate a soak of a week with 3 endpoints: disk, memory, verdict (25 minutes)
+endurance: install ## Prove what takes long: thirty kills in one run, and a simulated week (half an hour)
+	$(BIN)/pytest -m endurance tests/endurance
 	$(BIN)/python benchmarks/endurance.py --days 7 --endpoints 3
 
 check: install ## Run the linters, the type checker and the import-direction check

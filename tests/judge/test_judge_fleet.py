@@ -50,6 +50,67 @@ def test_a_worker_that_came_back_is_told_and_is_not_lost(make: Any) -> None:
     assert lost_workers(make.evidence(events=[LOST, BACK])) == ()
 
 
+NOT_MEASURED = Event(25.0, "not_measured", {"from": 15, "to": 26, "cause": "every worker was gone"})
+
+
+def test_what_nobody_measured_is_told_with_its_cause(make: Any) -> None:
+    """From when to when, by run time."""
+    assert told(make, NOT_MEASURED)["not_measured"] == (
+        "not measured, since nobody made the load: 15s to 26s (every worker was gone)"
+    )
+
+
+def test_of_many_stretches_the_last_five_are_named(make: Any) -> None:
+    """The others are counted; the finding's numbers have them all."""
+    events = [
+        Event(float(at), "not_measured", {"from": at, "to": at + 2, "cause": "x"}) for at in range(0, 70, 10)
+    ]
+    assert told(make, *events)["not_measured"].startswith(
+        "not measured, since nobody made the load: 2 stretches before, and 20s to 22s (x); 30s to 32s (x)"
+    )
+
+
+def test_a_gap_without_a_control_room_is_told(make: Any) -> None:
+    """No reading was due in it."""
+    assert told(make, control_gaps=((60.0, 75.04),))["not_watched"] == (
+        "not watched, since the run had no control room: 1m to 1m15s; no reading is missed in these"
+    )
+
+
+def test_what_is_lost_around_deaths_is_told(make: Any) -> None:
+    """Both numbers, and what the first one means."""
+    event = Event(60.0, "open_seconds_closed", {"workers": ["worker-1"], "lost": 141, "unoffered": 358})
+    assert told(make, event)["open_seconds"] == (
+        "around masters and workers that died, 141 requests are lost (they may have reached the target, and "
+        "nobody knows how they ended) and 358 were never made"
+    )
+
+
+def restarted(number: int) -> Event:
+    """A worker that a supervisor started in place of another."""
+    return Event(30.0, "worker_joined", {"worker": f"worker-{number}", "restarted": True})
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost", "replaced", "void"),
+    [
+        ("continue", 3, 0, False),
+        ("degrade <= 50%", 2, 0, True),
+        ("degrade <= 50%", 2, 1, False),
+        ("degrade <= 50%", 3, 1, True),
+        ("invalid", 1, 1, True),
+    ],
+)
+def test_a_worker_that_was_replaced_makes_up_for_one_that_was_lost(
+    make: Any, policy: str, lost: int, replaced: int, void: bool
+) -> None:
+    """Of two workers; but where no loss is allowed, none is, and where any is, no number is too many."""
+    events = [Event(20.0, "worker_lost", {"worker": f"worker-{n}"}) for n in range(lost)]
+    events += [restarted(n) for n in range(10, 10 + replaced)]
+    evidence = make.evidence(events=events, workers_expected=2, generator=Generator(on_worker_loss=policy))
+    assert any("workers were lost" in reason for reason in void_reasons(evidence)) is void
+
+
 def test_a_worker_that_is_lost_twice_has_two_losses(make: Any) -> None:
     """The second one is the one that it did not come back from, and that was written off."""
     again = Event(35.0, "worker_lost", {"worker": "worker-2"})

@@ -8,6 +8,7 @@ import pytest
 
 from loadgate.judge.objectives import evaluate
 from loadgate.judge.results import Grade
+from loadgate.store.database import Event
 
 
 @pytest.mark.parametrize(
@@ -141,3 +142,45 @@ def test_windows_kept_too_coarse_are_refused(make: Any, metric: str) -> None:
     result = evaluate(row, make.evidence(row, windows=[window]))
     assert result.verdict is Grade.INVALID
     assert "too coarse" in result.reason
+
+
+GAP = Event(30.0, "not_measured", {"from": 20, "to": 30, "cause": "the master died"})
+
+
+def with_hole(make: Any, **changes: Any) -> Any:
+    """A run of 100 a second from 10 to 40 whose seconds 20 to 29 have nothing."""
+    windows = [window for window in make.steady({20: 100}) if not 20 <= window.second < 30]
+    return {"windows": windows, **changes}
+
+
+def test_a_window_that_nobody_measured_is_no_window_of_throughput(make: Any) -> None:
+    """20 to 30 was a gap of the generator: no violation. The rate over the phase still counts its seconds."""
+    row = make.objective("throughput", ">= 60/s", alert="< 50/s")
+    result = evaluate(row, make.evidence(row, **with_hole(make, events=[GAP])))
+    assert result.value == pytest.approx(2000 / 30)
+    assert result.time_in_violation == 0.0
+    assert result.worst_window.value == pytest.approx(100.0)
+
+
+def test_a_window_without_answers_counts_where_the_load_was_made(make: Any) -> None:
+    """The same hole without a gap is the target's: 10 s at nothing."""
+    row = make.objective("throughput", ">= 60/s", alert="< 50/s")
+    result = evaluate(row, make.evidence(row, **with_hole(make)))
+    assert result.time_in_violation == 10.0
+
+
+def test_a_window_that_lies_only_partly_in_a_gap_counts(make: Any) -> None:
+    """The gap ends at 29, a second before the window does: nothing is excused."""
+    gap = Event(29.0, "not_measured", {"from": 20, "to": 29, "cause": "the master died"})
+    row = make.objective("throughput", ">= 60/s", alert="< 50/s")
+    result = evaluate(row, make.evidence(row, **with_hole(make, events=[gap])))
+    assert result.time_in_violation == 10.0
+
+
+def test_answers_in_a_gap_are_not_left_out(make: Any) -> None:
+    """One answer came in 20 to 30: it is a window like any other."""
+    changes = with_hole(make, events=[GAP])
+    changes["windows"] = [*changes["windows"], make.window(25, {20: 1})]
+    row = make.objective("throughput", ">= 60/s", alert="< 50/s")
+    result = evaluate(row, make.evidence(row, **changes))
+    assert result.time_in_violation == 10.0

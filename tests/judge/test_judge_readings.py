@@ -10,6 +10,7 @@ from loadgate.judge.objectives import evaluate
 from loadgate.judge.readings import scheduled_in
 from loadgate.judge.results import Grade
 from loadgate.judge.slots import Interval
+from loadgate.store.database import Event
 
 MB = 1e6
 
@@ -189,3 +190,30 @@ def test_cpu_of_the_machine_is_divided_by_the_cores_it_may_use(
     result = evaluate(row, found)
     assert result.verdict is grade
     assert result.value == (pytest.approx(0.4) if cores else None)
+
+
+def test_what_nobody_could_read_is_not_missed(make: Any) -> None:
+    """Of 30 readings a second apart, 10 to 20 had no control room: the other 20 suffice."""
+    row = make.objective("uptime", ">= 99%")
+    values = [1.0] * 20
+    changes = {
+        "probes": [make.probe("health", http="/health")],
+        "readings": make.readings("health", "up", values, start=20.0),
+    }
+    missed = evaluate(row, make.evidence(row, **changes))
+    assert missed.verdict is Grade.INVALID
+    result = evaluate(row, make.evidence(row, control_gaps=((5.0, 20.0),), **changes))
+    assert result.verdict is Grade.PASS
+
+
+def test_a_reading_that_failed_counts_whatever_the_generator_did(make: Any) -> None:
+    """The generator was away from 20 to 30, and the target down: its uptime says so."""
+    row = make.objective("uptime", ">= 99%", alert="< 90%")
+    values = [1.0 if not 10 <= index < 20 else 0.0 for index in range(30)]
+    gap = Event(30.0, "not_measured", {"from": 20, "to": 30, "cause": "the master died"})
+    changes = {
+        "probes": [make.probe("health", http="/health")],
+        "readings": make.readings("health", "up", values),
+    }
+    result = evaluate(row, make.evidence(row, events=[gap], **changes))
+    assert result.value == pytest.approx(20 / 30)

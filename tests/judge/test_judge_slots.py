@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgate.judge.slots import Interval, clip, longest_breach, slot_of, slots, total_length
+from loadgate.judge.slots import Interval, clip, longest_breach, slot_of, slots, total_length, without
 from loadgate.measure.window import Window
 
 
@@ -97,3 +97,18 @@ def test_a_run_that_stopped_early_has_only_the_steady_time_that_it_ran() -> None
         Interval(0, 10),
         Interval(20, 25),
     )
+
+
+def test_gaps_are_cut_out_of_intervals() -> None:
+    """0 to 10 and 20 to 30, without 5 to 8, 9 to 22 and 40 to 50: 0 to 5, 8 to 9, 22 to 30."""
+    intervals = (Interval(0.0, 10.0), Interval(20.0, 30.0))
+    assert without(intervals, [(5.0, 8.0), (9.0, 22.0), (40.0, 50.0)]) == (
+        Interval(0.0, 5.0),
+        Interval(8.0, 9.0),
+        Interval(22.0, 30.0),
+    )
+
+
+def test_a_gap_without_length_cuts_nothing() -> None:
+    """Nor does one that ends before it begins."""
+    assert without((Interval(0.0, 10.0),), [(4.0, 4.0), (6.0, 5.0)]) == (Interval(0.0, 10.0),)

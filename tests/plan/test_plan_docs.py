@@ -12,6 +12,7 @@ from loadgate.plan.results import Results
 from loadgate.plan.scenario import Generator, Http, Probe, Scenario, Stage, Traffic, VerdictPolicy
 from loadgate.plan.sla import METRICS, Limit, Objective
 from loadgate.plan.smoke import Smoke, SmokeRequest
+from loadgate.plan.soak import Soak
 from loadgate.plan.strict import keys_of
 from loadgate.plan.units import BYTE_UNITS, DURATION_UNITS
 
@@ -43,6 +44,7 @@ def rows(heading: str) -> list[str]:
         ("### [[drift]]", Drift),
         ("### [results]", Results),
         ("### [smoke]", Smoke),
+        ("### [soak]", Soak),
         ("### [[smoke.request]]", SmokeRequest),
         ("## SLA table", Objective),
     ],
@@ -84,6 +86,7 @@ def test_every_unit_is_listed() -> None:
         Results,
         Smoke,
         SmokeRequest,
+        Soak,
     ],
 )
 def test_every_key_says_what_it_is(model: type[PlanModel]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,8 +25,9 @@ from loadgate.measure.window import ENDINGS, Count, Window
 from loadgate.plan.scenario import Stage, Traffic
 from loadgate.plan.timeline import PHASES, Timeline
 from loadgate.store.fleet_ledger import LedgerRow
+from loadgate.swarm.doubts import Doubt
 from loadgate.swarm.messages import Lease
-from loadgate.swarm.muster import GONE_AFTER, LOST_NAME, Muster
+from loadgate.swarm.muster import GONE_AFTER, LOST_NAME, Left, Muster
 from loadgate.swarm.roster import LOST_AFTER, State
 from loadgate.traffic.arrivals import ArrivalSchedule
 from loadgate.traffic.grants import unpack_slots
@@ -789,7 +790,7 @@ def test_a_resumed_run_goes_on_after_what_was_reported_even_if_the_clock_went_ba
 def resumed(deltas: list[tuple[float, Delta]], offered: dict[int, int] | None = None) -> dict[int, LedgerRow]:
     """Resume at 20.5 a run whose ledger goes to second 14 and whose reports go to 16; close it at 26."""
     muster = ticking(Muster("run", *plan_of(100.0, "constant"), KINDS))
-    muster.resume(ANCHOR + 20.5, 16, written=14, offered=offered)
+    muster.resume(ANCHOR + 20.5, 16, written=14, left=Left(offered=offered or {}))
     rows: dict[int, LedgerRow] = {}
     for second in range(21, 26):
         for moment, delta in deltas:
@@ -865,3 +866,96 @@ def test_leases_of_a_worker_are_numbered_without_a_hole(story: Story) -> None:
         fresh = sorted(set(numbers))
         assert fresh == list(range(1, len(fresh) + 1))
         assert all(b <= max(numbers[: n + 1]) + 1 for n, (_, b) in enumerate(pairwise(numbers)))
+
+
+# -- what masters before left open --------------------------------------------------------------
+
+
+def taken_up(
+    left: Left, offered: int = 40
+) -> tuple[list[Window], dict[int, LedgerRow], list[tuple[str, Any]]]:
+    """Resume at 20.5 with a worker that reports `offered` of second 24 and 25; close at 26."""
+    muster = ticking(Muster("run", *plan_of(26.0, "constant"), KINDS))
+    muster.resume(ANCHOR + 20.5, 16, written=14, left=left)
+    rows: dict[int, LedgerRow] = {}
+    for second in range(21, 26):
+        muster.beat("a", 99, ready=True, now=ANCHOR + second)
+        rows |= {row.second: row for row in muster.tick(ANCHOR + second).ledger}
+    for second in (24, 25):
+        counts = {"arrivals": offered, "ok": offered}
+        muster.delta("a", report_of("worker-1", second, second, counts), ANCHOR + 26.0, final=second == 25)
+    deltas, orders = muster.close(26.0)
+    rows |= {row.second: row for row in orders.ledger}
+    return [window for delta in deltas for window in delta.windows], rows, orders.events
+
+
+def test_what_a_dead_worker_may_have_sent_before_the_next_master_is_lost() -> None:
+    """Seconds 15 and 16 are on record; it may have sent until 18.0, and nobody offered 18 to 23."""
+    windows, rows, events = taken_up(Left(offered={15: 40, 16: 40}, workers=("worker-9",), stopped=17.999))
+    assert sum(window.count(Count.LOST) for window in windows) == 40
+    assert {window.second for window in windows} == {17}
+    assert [rows[second].unoffered for second in range(15, 24)] == [0, 0, 0, 40, 40, 40, 40, 40, 40]
+    detail = {"workers": ["worker-9"], "lost": 40, "unoffered": 240}
+    assert ("open_seconds_closed", detail) in events
+
+
+def test_seconds_that_an_earlier_master_left_open_are_closed_too() -> None:
+    """Of second 5, 30 of 40 are on record and 4 are known to be nobody's: the last 6 may have been sent."""
+    gone = dict.fromkeys(range(15, 24), 40)
+    left = Left((Doubt(5, 6, 5.999),), {5: 30, **gone}, {5: 4})
+    windows, rows, _ = taken_up(left)
+    assert sum(window.count(Count.LOST) for window in windows) == 6
+    assert {window.second for window in windows} == {5}
+    assert all(row.unoffered == 0 for row in rows.values())
+
+
+def test_what_was_never_offered_adds_to_what_was_known() -> None:
+    """Of second 5, 30 are on record, 4 were known to be nobody's, and nothing was sent: 10 in all."""
+    gone = dict.fromkeys(range(15, 24), 40)
+    _, rows, _ = taken_up(Left((Doubt(5, 6),), {5: 30, **gone}, {5: 4}))
+    assert rows[5].unoffered == 10
+
+
+def test_arrivals_on_record_whose_end_cannot_come_are_lost() -> None:
+    """Three of emotion were open when this master came, and one end of them came since."""
+    gone = dict.fromkeys(range(15, 24), 40)
+    left = Left(offered=gone, open_books={("emotion", "steady"): 3})
+    muster = ticking(Muster("run", *plan_of(26.0, "constant"), KINDS))
+    muster.resume(ANCHOR + 20.5, 16, written=14, left=left)
+    for second in range(21, 26):
+        muster.beat("a", 99, ready=True, now=ANCHOR + second)
+        muster.tick(ANCHOR + second)
+    muster.delta("a", report_of("worker-1", 1, 24, {"arrivals": 40, "ok": 41}), ANCHOR + 26.0, final=True)
+    deltas, _ = muster.close(26.0)
+    lost = {
+        (window.endpoint, window.phase): window.count(Count.LOST)
+        for delta in deltas
+        for window in delta.windows
+        if window.count(Count.LOST)
+    }
+    assert lost == {("emotion", "steady"): 2}
+
+
+def test_seconds_without_any_worker_are_told_once_somebody_has_a_share() -> None:
+    """The only worker reported 0 and was silent from 1.0 on; another one comes at 6.0."""
+    muster = ticking(Muster("run", *plan_of(20.0, "constant"), KINDS))
+    told = []
+    for second in range(10):
+        if second < 2:
+            muster.beat("a", 99, ready=True, now=ANCHOR + second)
+        if second == 1:
+            muster.delta(
+                "a", report_of("worker-1", 1, 0, {"arrivals": 40, "ok": 40}), ANCHOR + 1.0, final=False
+            )
+        if second == 6:
+            muster.roster.join("b", ANCHOR + 6.0)
+        if second >= 6:
+            muster.beat("b", 99, ready=True, now=ANCHOR + second)
+        told += [
+            (second, detail) for kind, detail in muster.tick(ANCHOR + second).events if kind == "not_measured"
+        ]
+    ((when, detail),) = told
+    assert when >= 6
+    assert detail["from"] == 1
+    assert 7 <= detail["to"] <= 10
+    assert detail["cause"] == "every worker was gone"

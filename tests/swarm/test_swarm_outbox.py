@@ -104,6 +104,16 @@ def test_what_is_not_acknowledged_comes_again_as_it_was() -> None:
     assert [delta.sequence for delta in box.next(16.6)] == [1]
 
 
+def test_a_new_master_is_told_everything_in_doubt_at_once() -> None:
+    """The one before may have died with it: it comes as it was, without waiting, and once."""
+    box = box_of(again_after=3.0)
+    second(box, 0, 1000)
+    (sent,) = box.next(10.0)
+    box.again()
+    assert box.next(10.1) == [sent]
+    assert box.next(10.2) == []
+
+
 def test_an_acknowledged_delta_is_gone() -> None:
     """It is not sent again and takes no memory; one more acknowledgement of it means nothing."""
     box = box_of()

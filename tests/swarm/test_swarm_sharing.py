@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -216,7 +217,7 @@ def test_without_a_schedule_nothing_can_be_missed() -> None:
     sharing.keep(worker)
     loss = sharing.loss_of(worker, 2.0, 5.0)
     sharing.untold(worker, 5.0, 5.0)
-    sharing.gap(0, 5, Counter(), 5.0)
+    sharing.open_seconds(dict.fromkeys(range(5), -math.inf), {}, {}, 5.0)
     sharing.close(5.0)
     assert (loss.windows, sharing.unoffered.total()) == ([], 0)
 
@@ -318,6 +319,7 @@ def test_what_a_lost_worker_held_is_kept_when_it_is_forgotten_otherwise() -> Non
 def test_a_gap_counts_what_is_not_on_record(first: int, offered: int) -> None:
     """Of 10 in each second, up to the end of offering."""
     sharing = sharing_of()
-    sharing.gap(first, 12, Counter(dict.fromkeys(range(12), offered)), 10.5)
+    never = dict.fromkeys(range(first, 12), -math.inf)
+    sharing.open_seconds(never, dict.fromkeys(range(12), offered), {}, 10.5)
     expected = dict.fromkeys(range(first, 10), 10 - offered)
     assert sharing.unoffered == {**expected, **({10: 5 - offered} if offered < 5 else {})}

@@ -27,6 +27,7 @@ from loadgate.cli.looking import Looking
 from loadgate.cli.outlets import Listening, Outlets
 from loadgate.cli.preflight import check_locustfile
 from loadgate.cli.runs import show_verdict
+from loadgate.cli.supervisor import Supervisor
 from loadgate.cli.watching import STOPS_WITHIN, Watching
 from loadgate.errors import GeneratorError, LoadgateError, StoreError
 from loadgate.exit_codes import ExitCode
@@ -37,15 +38,19 @@ from loadgate.plan.units import format_duration
 from loadgate.report.follow import Follower
 from loadgate.report.live import PlainView, View, open_view
 from loadgate.report.text import console_for
+from loadgate.store.control_lock import ControlLock, Owner, owner_of
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.requests import ask_to_stop, is_asked_to_stop, process_of
+from loadgate.store.run_clock import Now
 from loadgate.swarm.address import parse_address
 from loadgate.swarm.launch import Generator, Listen, launch
 from loadgate.swarm.secret import secret_for
 from loadgate.watch.reach import reach
 
 _LOOK_EVERY = 0.5
+_EACH = 60.0
+"""Seconds between two turns of what is to be done now and then."""
 _OVERTIME = 60.0
 """Seconds beyond the planned end and the drain after which a run is ended by force."""
 _ANCHOR_WITHIN = 90.0
@@ -75,6 +80,8 @@ class Request:
     """Where to tell others of the run while it goes on."""
     plain: bool = False
     """Show the run as plain lines, on a terminal as well."""
+    supervised: bool = False
+    """Start again what dies of the generator, as the plan's [soak] says."""
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,6 +107,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
+        self.first: int | None = None
         self._counts_only = False
 
     def count_only(self) -> None:
@@ -122,8 +130,9 @@ class Interrupts:
     def caught(self) -> Iterator[Interrupts]:
         """Catch SIGINT and SIGTERM for a while; both raise KeyboardInterrupt until `count_only`."""
 
-        def note(_number: int, _frame: FrameType | None) -> None:
+        def note(number: int, _frame: FrameType | None) -> None:
             self.count += 1
+            self.first = self.first or number
             if not self._counts_only:
                 raise KeyboardInterrupt
 
@@ -146,6 +155,11 @@ class ControlRoom:
         self._is_ending = False
         self._view_now: View | None = None
         self._outlets: Outlets
+        self._supervisor: Supervisor | None = None
+        self._control: ControlLock | None = None
+        self._has_begun = False
+        self._is_paused = False
+        self._minute = time.monotonic()
 
     def run(self) -> int:
         """Run and judge; return the exit code. LoadgateError for everything before the load."""
@@ -158,16 +172,15 @@ class ControlRoom:
             closing(Outlets(self.plan, self.request.listening, self._say, through_locust=True)) as outlets,
         ):
             plan, self._outlets = self.plan, outlets
-            check_locustfile(plan)
-            reach(plan.scenario.host, plan.scenario.http, os.environ)
-            root = results_root(self.request.results, self.request.scenario)
-            check_capacity(plan, root, time.time(), distributed=self.request.listen is not None)
+            root = self._check(plan)
             # Until here there is nothing to keep; from here on there is a run to end well.
             interrupts.count_only()
-            folder = create_run(root, plan.scenario.name, datetime.now(UTC))
-            folder.plan.write_bytes(plan.to_json())
+            folder = self._folder(plan, root)
             outlets.begin(folder)
             self._load(plan, folder, interrupts)
+            if self._is_paused and _how_it_ended(folder) is None:
+                click.echo(f"paused; go on: loadgate resume {folder.id}", err=True)
+                return Judged(plan, folder, {}, int(ExitCode.INTERRUPTED))
             self._tell_fault(folder)
             return self._judge(plan, folder)
 
@@ -184,38 +197,88 @@ class ControlRoom:
             click.echo(warning.line(), err=True)
         return plan
 
+    def _check(self, plan: Plan) -> Path:
+        """Find out before any load whether there can be one; return the results folder."""
+        check_locustfile(plan)
+        reach(plan.scenario.host, plan.scenario.http, os.environ)
+        root = results_root(self.request.results, self.request.scenario)
+        check_capacity(plan, root, time.time(), distributed=self.request.listen is not None)
+        return root
+
+    def _folder(self, plan: Plan, root: Path) -> RunFolder:
+        """Make the run's folder, with the plan in it."""
+        folder = create_run(root, plan.scenario.name, datetime.now(UTC))
+        folder.plan.write_bytes(plan.to_json())
+        return folder
+
+    def _start(self, plan: Plan, folder: RunFolder) -> Generator:
+        """Start the processes that make the load."""
+        listen, workers = self.request.listen, plan.scenario.generator.workers
+        generator = launch(
+            plan,
+            folder,
+            workers=workers,
+            listen=listen,
+            supervised=self.request.supervised,
+            web=self._outlets.web,
+        )
+        if listen is not None:
+            self._say_where(listen, workers)
+        return generator
+
+    def _owner(self) -> Owner:
+        """Return who controls the run from now on."""
+        listen = self.request.listen
+        where = (listen.host, listen.port, listen.within) if listen is not None else None
+        return Owner.here(Now.read(), supervised=self.request.supervised, listen=where)
+
     def _load(self, plan: Plan, folder: RunFolder, interrupts: Interrupts) -> None:
         if self.request.arm and not any(rule.on_fire for rule in plan.alerts):
             click.echo("--arm arms nothing: no alert rule of this scenario has on_fire", err=True)
         # First, since it may find that a secret is missing.
         watching = Watching(plan, folder, arm=self.request.arm, stop_load=self._abort, say=self._say)
         try:
+            # Only whoever holds the watch database, which is the lock of a run on this machine, is its owner.
+            before = owner_of(folder)
+            self._control = ControlLock(folder, self._owner())
+            self._control.take(self._control.owner.following(before))
             self._make_load(plan, folder, watching, interrupts)
         finally:
             watching.end()
 
     def _make_load(self, plan: Plan, folder: RunFolder, watching: Watching, interrupts: Interrupts) -> None:
-        listen = self.request.listen
-        generator = launch(
-            plan, folder, workers=plan.scenario.generator.workers, listen=listen, web=self._outlets.web
-        )
-        if listen is not None:
-            self._say_where(listen, plan.scenario.generator.workers)
+        generator = self._start(plan, folder)
+        if self.request.supervised:
+            self._supervisor = Supervisor(generator, plan.scenario.soak, time.monotonic(), self._say)
+        left_alone = False
         try:
             anchor = self._wait_for_anchor(generator, folder, interrupts)
             if anchor is None:
                 # Nothing was measured, so nothing is worth waiting for.
                 return
+            # A fault of the control room's own does not end what another one can go on with.
+            left_alone = self._supervisor is not None
+            self._take_control(anchor)
             watching.begin(anchor)
             self._follow(plan, folder, generator, watching, interrupts, anchor + plan.timeline.end)
             # What a worker still holds after its master died can be stored by nobody.
             if _how_it_ended(folder) is not None and not generator.wait(_WORKERS_END_WITHIN):
                 click.echo("the workers did not end after their master; they are ended now", err=True)
+            left_alone = False
         finally:
             self._load_ended.set()
             watching.stop_probes()
-            generator.kill()
-            self._settle(folder, generator, interrupts)
+            if left_alone:
+                click.echo(f"the load goes on for a minute; go on: loadgate resume {folder.id}", err=True)
+            else:
+                generator.kill()
+                self._settle(folder, generator, interrupts)
+
+    def _take_control(self, anchor: float) -> None:
+        """Write down from when on the run is controlled, and that it was not before, if so."""
+        assert self._control is not None
+        self._control.take(self._control.owner.watching(time.monotonic() - anchor))
+        self._has_begun = True
 
     def _abort(self, reason: str) -> str | None:
         """End the load from another thread, and wait a while: what is done next finds a target at rest."""
@@ -240,16 +303,29 @@ class ControlRoom:
         within = _ANCHOR_WITHIN + (self.request.listen.within if self.request.listen is not None else 0.0)
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            if generator.ended() or interrupts.count or is_asked_to_stop(folder):
+            if interrupts.count or is_asked_to_stop(folder):
+                return None
+            if generator.ended() and not self._waits_on(generator):
                 return None
             with suppress(LoadgateError), RunReader(folder.database) as reader:
-                anchor = reader.value("anchor", None)
+                anchor = self._anchor_of(reader, generator)
                 if anchor is not None:
-                    return float(anchor["monotonic"])
+                    return anchor
+            if self._control is not None:
+                self._control.beat(Now.read(), None)
             time.sleep(0.05)
         raise GeneratorError(
             f"the load had not begun after {within:g} s", hint=generator.tail() or str(folder.logs)
         )
+
+    def _waits_on(self, _generator: Generator) -> bool:
+        """Tell whether a master that ended before the load began may still be followed by another."""
+        return False
+
+    def _anchor_of(self, reader: RunReader, _generator: Generator) -> float | None:
+        """Return run time 0 by this machine's CLOCK_MONOTONIC, once the generator's master has set it."""
+        anchor = reader.value("anchor", None)
+        return None if anchor is None else float(anchor["monotonic"])
 
     def _follow(
         self,
@@ -264,15 +340,19 @@ class ControlRoom:
         looking, anchor = Looking(plan, folder), planned_end - plan.timeline.end
         outlets = self._outlets
         with closing(Follower(folder, plan, outlets.series)) as follower, self._view(plan, folder) as view:
-            while not generator.ended():
+            while not self._is_over(folder, generator, interrupts):
+                self._beat(anchor)
+                self._now_and_then()
                 self._pass_on(interrupts, generator, view)
                 self._show(view, follower, watching)
                 watching.look()
                 if self._ends_early(generator, looking, interrupts, time.monotonic() - anchor):
                     planned_end = time.monotonic()
-                dead = generator.dead_workers()
                 # At the end workers leave before their master, as they should.
-                if dead and not interrupts.count and time.monotonic() < planned_end:
+                lasts = not interrupts.count and time.monotonic() < planned_end
+                if self._supervisor is not None:
+                    self._supervise(self._supervisor, generator, view, workers=lasts)
+                elif lasts and (dead := generator.dead_workers()):
                     view.note(f"worker {', '.join(map(str, dead))} has died")
                 if over_since is None and _how_it_ended(folder) is not None:
                     over_since = time.monotonic()
@@ -293,6 +373,35 @@ class ControlRoom:
         snapshot = follower.refresh(readings, standing=watching.standing)
         view.show(snapshot)
         self._outlets.put(snapshot, follower, readings)
+
+    def _supervise(self, supervisor: Supervisor, generator: Generator, view: View, *, workers: bool) -> None:
+        """Start again what died; end the run, as one that died, where that has been done too often."""
+        supervisor.look(time.monotonic(), workers=workers and not self._is_ending)
+        if supervisor.gave_up:
+            view.note(f"{supervisor.gave_up}; the run ends")
+            generator.kill()
+
+    def _is_over(self, folder: RunFolder, generator: Generator, interrupts: Interrupts) -> bool:
+        """Tell whether the run is over; a master that only died is started again by a supervisor."""
+        if not generator.ended():
+            return False
+        supervisor = self._supervisor
+        if supervisor is None or supervisor.gave_up or interrupts.count or self._is_ending:
+            return True
+        return _how_it_ended(folder) is not None
+
+    def _beat(self, anchor: float) -> None:
+        """Say that the run is controlled."""
+        assert self._control is not None
+        self._control.beat(Now.read(), time.monotonic() - anchor)
+
+    def _now_and_then(self) -> None:
+        """Do what is to be done once a minute."""
+        if time.monotonic() - self._minute < _EACH:
+            return
+        self._minute = time.monotonic()
+        if self._control is not None and self._control.fault:
+            self._say(self._control.fault)
 
     def _ends_early(self, generator: Generator, looking: Looking, interrupts: Interrupts, now: float) -> bool:
         """End a run that an alert or somebody ends, or whose verdict is certain; tell whether just now."""
@@ -333,14 +442,20 @@ class ControlRoom:
 
     def _pause(self, generator: Generator, interrupts: Interrupts) -> None:
         until = time.monotonic() + _LOOK_EVERY
-        while time.monotonic() < until and not generator.ended() and interrupts.count == self._told:
+        dies = generator.ended()
+        while time.monotonic() < until and generator.ended() == dies and interrupts.count == self._told:
             time.sleep(0.05)
 
     def _pass_on(self, interrupts: Interrupts, generator: Generator, view: Any) -> None:
         if interrupts.count == self._told:
             return
         self._told = interrupts.count
-        if interrupts.count == 1:
+        if interrupts.count == 1 and self.request.supervised and interrupts.first == signal.SIGTERM:
+            # Who ends a service, or a machine, does not end a week: that is what Ctrl-C and `stop` are for.
+            view.note("pausing: what is under way may finish, and the run stays open")
+            self._is_paused = True
+            generator.pause()
+        elif interrupts.count == 1:
             view.note("ending: what is under way may finish; Ctrl-C again leaves at once")
             generator.interrupt()
         else:
@@ -350,16 +465,24 @@ class ControlRoom:
         """Write down how the run ended where its master could not."""
         if _how_it_ended(folder) is not None:
             return
+        if self._is_paused or not self._may_settle(interrupts):
+            return
+        gave_up = self._supervisor.gave_up if self._supervisor is not None else ""
         stopped = is_asked_to_stop(folder)
         with suppress(LoadgateError):
             ended = "interrupted" if interrupts.count else "stopped" if stopped else "died"
             writer = open_writer(folder.database)
             try:
-                writer.commit([], run_values={"ended": ended, "flushed": False})
+                values = {"ended": ended, "flushed": False} | ({"fault": gave_up} if gave_up else {})
+                writer.commit([], run_values=values)
             finally:
                 writer.close()
         if not interrupts.count and not stopped:
             click.echo(f"the generator died; it said last:\n{generator.tail()}", err=True)
+
+    def _may_settle(self, _interrupts: Interrupts) -> bool:
+        """Tell whether a run without an end gets one now."""
+        return True
 
     def _judge(self, plan: Plan, folder: RunFolder) -> Judged:
         verdict = judge(gather(folder), strict=self.request.strict, now=datetime.now(UTC))

@@ -165,6 +165,8 @@ class Evidence:
     """Run times at which people noted a deployment: levels may differ after one."""
     digest: Digest | None = None
     """What stands for rows that were too many to hold, or too old to be there any more."""
+    control_gaps: tuple[tuple[float, float], ...] = ()
+    """Stretches in which the run had no control room, so that no probe could read the target."""
     aborted_by: str = ""
     """The alert that ended the load, and why it fired; empty where none did."""
 

@@ -14,6 +14,9 @@ from loadgate.judge.results import ObjectiveResult
 from loadgate.measure.window import Count
 from loadgate.plan.units import format_duration
 
+_TOLD = 5
+"""Stretches that a sentence names, the last ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -84,6 +87,35 @@ def lost_workers(evidence: Evidence) -> tuple[str, ...]:
     return tuple(sorted(by_event | silent))
 
 
+@dataclass(frozen=True, slots=True)
+class NotMeasured:
+    """A stretch of run time in which nobody made the load, or nobody watched the target, and why."""
+
+    start: float
+    end: float
+    cause: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values; times are run time in seconds."""
+        return {"from": self.start, "to": self.end, "cause": self.cause}
+
+
+def not_measured(evidence: Evidence) -> tuple[NotMeasured, ...]:
+    """Return the stretches in which nobody made the load, as the masters noted them."""
+    return tuple(
+        NotMeasured(float(event.detail["from"]), float(event.detail["to"]), str(event.detail["cause"]))
+        for event in evidence.events
+        if event.kind == "not_measured"
+    )
+
+
+def replaced_workers(evidence: Evidence) -> int:
+    """Count the workers that were started in place of others, by whoever supervised the run."""
+    return sum(
+        event.kind == "worker_joined" and bool(event.detail.get("restarted")) for event in evidence.events
+    )
+
+
 def seconds_under_loss(evidence: Evidence) -> frozenset[int]:
     """Return the run seconds in which a worker was lost, or arrivals went to nobody."""
     return frozenset(
@@ -124,11 +156,19 @@ def stories(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
         at = format_duration(round(max(event.at, 0.0), 1))
         if event.kind == "resumed":
             until = float(event.detail.get("measured_until", 0))
+            cause = str(event.detail.get("cause", "its master died"))
             text = (
                 f"the run was resumed at {at} by another master, after one that had measured until "
-                f"{format_duration(until)} died"
+                f"{format_duration(until)} died ({cause})"
             )
-            yield "resumed", text, {"at": event.at, "measured_until": until}
+            yield "resumed", text, {"at": event.at, "measured_until": until, "cause": cause}
+        elif event.kind == "open_seconds_closed":
+            lost, never = int(event.detail["lost"]), int(event.detail["unoffered"])
+            text = (
+                f"around masters and workers that died, {lost} requests are lost (they may have reached the "
+                f"target, and nobody knows how they ended) and {never} were never made"
+            )
+            yield "open_seconds", text, {"lost": lost, "unoffered": never}
         elif event.kind == "worker_joined" and event.at > 0:
             worker = str(event.detail.get("worker", "?"))
             yield "worker_joined", f"{worker} joined at {at}", {"worker": worker, "at": event.at}
@@ -136,6 +176,7 @@ def stories(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
             host, reason = str(event.detail.get("host", "?")), str(event.detail.get("reason", ""))
             text = f"a worker on {host} was refused at {at}: {reason}"
             yield "worker_refused", text, {"host": host, "at": event.at}
+    yield from _not_measured(evidence)
     if (number := offered_by_nobody(evidence)) > 0:
         seconds = sum(row.span for row in evidence.ledger if row.unoffered > 0)
         text = (
@@ -145,6 +186,25 @@ def stories(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "unoffered", text, {"arrivals": number, "seconds": seconds}
 
 
+def _not_measured(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    found = not_measured(evidence)
+    if found:
+        said = "; ".join(
+            f"{format_duration(one.start)} to {format_duration(one.end)} ({one.cause})"
+            for one in found[-_TOLD:]
+        )
+        more = f"{len(found) - _TOLD} stretches before, and " if len(found) > _TOLD else ""
+        text = f"not measured, since nobody made the load: {more}{said}"
+        yield "not_measured", text, {"stretches": [one.to_dict() for one in found]}
+    if evidence.control_gaps:
+        said = "; ".join(
+            f"{format_duration(round(start, 1))} to {format_duration(round(end, 1))}"
+            for start, end in evidence.control_gaps[-_TOLD:]
+        )
+        text = f"not watched, since the run had no control room: {said}; no reading is missed in these"
+        yield "not_watched", text, {"stretches": [list(gap) for gap in evidence.control_gaps]}
+
+
 def _lost(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
     found = losses(evidence)
     names = lost_workers(evidence)
@@ -152,9 +212,11 @@ def _lost(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]]]:
     if not found and not silent:
         return
     said = [_told(one) for one in found] + [f"{name} fell silent" for name in silent]
-    head = (
-        f"{len(names)} of {evidence.workers_expected} workers were lost" if names else "no worker stayed lost"
-    )
+    replaced = replaced_workers(evidence)
+    of = f"{len(names)} workers" if replaced else f"{len(names)} of {evidence.workers_expected} workers"
+    head = f"{of} were lost" if names else "no worker stayed lost"
+    if names and replaced:
+        head += f", {replaced} started in their place"
     detail = {"workers": list(names), "losses": [one.to_dict() for one in found]}
     yield "workers_lost", f"{head}: {'; '.join(said)}", detail
 

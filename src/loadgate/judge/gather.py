@@ -20,6 +20,7 @@ from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.sla import Objective
 from loadgate.plan.timeline import PHASES, Segment, Timeline
 from loadgate.store.annotations import annotations_of
+from loadgate.store.control_lock import control_gaps
 from loadgate.store.database import Event, RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import Reading, WatchReader
@@ -84,6 +85,7 @@ def gather(
             has_plan=plan is not None,
             notes=notes,
             deployments=_deployments(run),
+            control_gaps=control_gaps(run),
             **_values(reader, plan),
             **_alerts(run),
             **_of_plan(plan),

@@ -11,6 +11,7 @@ import numpy as np
 
 from loadgate.judge.confidence import share_shown
 from loadgate.judge.evidence import Books, Evidence
+from loadgate.judge.fleet import not_measured
 from loadgate.judge.intervals import Samples
 from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured, with_late
@@ -160,7 +161,14 @@ def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
         counts = ok_by_slot(cut, evidence.of(objective.endpoint, None))
     else:
         counts = [part.n for part in kept]
-    parts = [measured(objective, count / slot.length, count) for slot, count in zip(cut, counts, strict=True)]
+    gaps = not_measured(evidence)
+    parts = [
+        # A window in which nobody made the load, and nothing came back, says nothing of the target.
+        NOTHING
+        if not count and any(gap.start <= slot.start and slot.end <= gap.end for gap in gaps)
+        else measured(objective, count / slot.length, count)
+        for slot, count in zip(cut, counts, strict=True)
+    ]
     notes = []
     if books.ok - within > LATE * books.ok:
         notes.append(

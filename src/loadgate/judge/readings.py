@@ -15,7 +15,7 @@ from typing import Final
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
-from loadgate.judge.slots import TOLERANCE, Interval, slots
+from loadgate.judge.slots import TOLERANCE, Interval, slots, without
 from loadgate.plan.samples import READINGS_NEEDED, expected_readings, probe_of
 from loadgate.plan.scenario import Probe
 from loadgate.plan.sla import Objective
@@ -78,7 +78,9 @@ def source_of(probe: Probe, reading: str, evidence: Evidence) -> Source:
         and item.reading == reading
         and any(item.at in part for part in evidence.steady)
     )
-    return Source(probe, reading, attempts, scheduled_in(evidence.steady, probe))
+    # What nobody could read is not missed; what was read counts, whatever the generator did meanwhile.
+    watched = without(evidence.steady, evidence.control_gaps)
+    return Source(probe, reading, attempts, scheduled_in(watched, probe))
 
 
 def reading(objective: Objective, evidence: Evidence) -> ObjectiveResult:

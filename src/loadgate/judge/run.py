@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadgate.judge.evidence import Evidence
-from loadgate.judge.fleet import losses, lost_workers, offered_by_nobody
+from loadgate.judge.fleet import losses, lost_workers, offered_by_nobody, replaced_workers
 from loadgate.judge.generator import generator_faults, load_allowed_to_miss
 from loadgate.judge.results import Grade, ObjectiveResult, worst
 from loadgate.judge.slots import TOLERANCE, Interval, total_length
@@ -185,7 +185,10 @@ def _missing_windows(evidence: Evidence) -> list[str]:
 def _lost_workers(evidence: Evidence) -> list[str]:
     """Check that no more workers were lost than the scenario allows."""
     lost = lost_workers(evidence)
-    share = len(lost) / evidence.workers_expected
+    allowed = evidence.generator.loss_allowed
+    # One that was started in another's place makes up for it, unless no loss at all is allowed.
+    missing = max(len(lost) - replaced_workers(evidence), 0) if allowed > 0 else len(lost)
+    share = min(missing / evidence.workers_expected, 1.0)
     if not lost or share <= evidence.generator.loss_allowed + TOLERANCE:
         return []
     return [

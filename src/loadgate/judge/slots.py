@@ -13,6 +13,7 @@ from loadgate.measure.slots import (
     slots,
     slots_of,
     total_length,
+    without,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "slots",
     "slots_of",
     "total_length",
+    "without",
 ]
 
 

@@ -41,6 +41,22 @@ def clip(intervals: Iterable[Interval], end: float) -> tuple[Interval, ...]:
     return tuple(part for part in clipped if part.length > TOLERANCE)
 
 
+def without(intervals: Iterable[Interval], gaps: Iterable[tuple[float, float]]) -> tuple[Interval, ...]:
+    """Return what of the intervals lies in none of the gaps, each (start, end)."""
+    left = list(intervals)
+    for start, end in gaps:
+        cut = (
+            piece
+            for part in left
+            for piece in (
+                Interval(part.start, min(part.end, start)),
+                Interval(max(part.start, end), part.end),
+            )
+        )
+        left = [piece for piece in cut if piece.length > TOLERANCE] if end > start else left
+    return tuple(left)
+
+
 def total_length(intervals: Iterable[Interval]) -> float:
     """Return the seconds of all intervals together."""
     return math.fsum(part.length for part in intervals)

@@ -22,6 +22,7 @@ from loadgate.plan.probe import Probe as Probe
 from loadgate.plan.results import Results
 from loadgate.plan.rollback import Rollback
 from loadgate.plan.smoke import Smoke as Smoke
+from loadgate.plan.soak import Soak as Soak
 from loadgate.plan.units import UnitError, UnitErrors, parse_duration, parse_share
 
 LONGEST: Final = 3600.0
@@ -217,6 +218,7 @@ class Scenario(PlanModel):
     )
     smoke: Smoke | None = Field(default=None, description="what `loadgate smoke` asks beside the probes")
     results: Results = Field(default_factory=Results, description="what the run may leave behind")
+    soak: Soak = Field(default_factory=Soak, description="what a long run does about processes that die")
 
     @field_validator("name")
     @classmethod

@@ -94,6 +94,8 @@ class Status:
     gaps: Mapping[str, int] = field(default_factory=dict)
     coverage: float | None = None
     unoffered: int = 0
+    not_measured: tuple[Mapping[str, Any], ...] = ()
+    """Stretches of run time in which nobody made the load: `from`, `to` and `cause`."""
     resumed: tuple[float, ...] = ()
     annotations: tuple[Mapping[str, Any], ...] = ()
     drift: tuple[str, ...] = ()

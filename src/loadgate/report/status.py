@@ -17,7 +17,7 @@ import orjson
 
 from loadgate.errors import LoadgateError, StoreError
 from loadgate.judge.evidence import Evidence
-from loadgate.judge.fleet import losses, offered_by_nobody
+from loadgate.judge.fleet import losses, not_measured, offered_by_nobody
 from loadgate.judge.gather import gather
 from loadgate.judge.results import number, spelled, worst
 from loadgate.judge.run import coverage, early_reason
@@ -130,7 +130,10 @@ def state_of(name: str, facts: _Facts) -> tuple[str, str]:
             "elsewhere",
             "no process of this machine writes it, and it changed just now: look where it runs",
         )
-    return "dead", f"nobody writes it any more; `loadgate verdict {name}` judges what was measured"
+    return "dead", (
+        f"nobody writes it any more; `loadgate resume {name}` goes on with it, "
+        f"`loadgate verdict {name}` judges what was measured"
+    )
 
 
 # -- what is in the folder ----------------------------------------------------------------------
@@ -251,6 +254,7 @@ def _fleet(evidence: Evidence) -> dict[str, Any]:
         "gaps": dict(evidence.gaps),
         "coverage": coverage(evidence).share if known else None,
         "unoffered": offered_by_nobody(evidence),
+        "not_measured": tuple(one.to_dict() for one in not_measured(evidence)),
         "resumed": tuple(event.at for event in evidence.events if event.kind == "resumed"),
     }
 

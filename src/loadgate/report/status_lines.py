@@ -44,7 +44,7 @@ def _parts(status: Status) -> Iterator[tuple[str, Sequence[str]]]:
     if status.readings:
         yield "probes", [_readings(status)]
     if status.mode != WATCH:
-        yield "fleet", [fleet_line(status)]
+        yield "fleet", [fleet_line(status), *map(_not_measured, status.not_measured[-MOST_LINES:])]
     if status.restarts:
         yield "target", _last([_restart(one) for one in status.restarts], "restart")
     if status.annotations:
@@ -133,6 +133,10 @@ def fleet_line(status: Status) -> str:
     if status.unoffered:
         parts.append(f"{counted(status.unoffered, 'arrival')} offered by nobody")
     return ", ".join(parts)
+
+
+def _not_measured(stretch: Mapping[str, Any]) -> str:
+    return f"not measured {span(stretch['from'])} to {span(stretch['to'])}: {clean(stretch['cause'])}"
 
 
 def _readings(status: Status) -> str:

@@ -7,6 +7,7 @@ results/load-20261122-203512/
     alerts.json      where the alert rules stood, for a control room that is started again
     evidence-N.json  what was known when alert N acted
     annotations.jsonl  what people noted beside the run
+    control.json     who controls the run, its heartbeat, and when nobody controlled it
     stop.json        somebody asked the run to end
     verdict.json     the first verdict; judging again adds verdict-2.json and so on
     report.html      the newest verdict and what was measured, to look at

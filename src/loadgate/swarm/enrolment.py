@@ -20,6 +20,7 @@ from loadgate.store.folder import RunFolder
 from loadgate.swarm import messages
 from loadgate.swarm.fingerprint import Fingerprint, expect
 from loadgate.swarm.keeper import Keeper
+from loadgate.swarm.launch import CAUSE, is_supervised
 from loadgate.swarm.muster import Muster
 from loadgate.swarm.past import Past, stock_name, this_machine, versions
 from loadgate.swarm.roster import Worker
@@ -67,6 +68,11 @@ class Enrolment:
         self._past = past
         self._wall = 0.0
 
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether run time has begun."""
+        return self._muster.anchor is not None
+
     def begin(self, clients: Sequence[str]) -> None:
         """Write down what the run is, and give the workers that are here their places; or take the run up."""
         if self._past is not None:
@@ -90,7 +96,7 @@ class Enrolment:
         else:
             worker = roster.join(client, time.monotonic())
             self._send_start(worker)
-        self._event("worker_joined", worker=worker.name)
+        self._event("worker_joined", worker=worker.name, **({"restarted": True} if is_supervised() else {}))
         self._keep_names()
 
     def users_are_ready(self) -> bool:
@@ -139,12 +145,24 @@ class Enrolment:
         now = time.monotonic()
         self._wall = past.wall
         self._muster.anchor = past.anchor_on(messages.boot_id(), now, time.time())
-        self._keeper.values(anchor=self._anchor_value(), pid=os.getpid())
-        self._muster.roster.reserve(past.workers.values())
+        self._keeper.values(anchor=self._anchor_value(), pid=os.getpid(), paused_at=None)
+        self._muster.roster.reserve([*past.workers.values(), *past.reports])
         for client in clients:
             self._take_back(past, client)
-        self._muster.resume(now, past.last_second, written=past.written, offered=past.offered)
-        self._event("resumed", measured_until=past.last_second + 1, workers=len(clients))
+        back = {name for client, name in past.workers.items() if client in clients}
+        missing = set() if past.paused else {*past.workers.values()} - back - {*past.lost}
+        left = past.left_by(missing, back)
+        gap = self._muster.resume(now, past.last_second, written=past.written, left=left)
+        cause = os.environ.get(CAUSE) or "its master died"
+        until = past.last_second + 1
+        self._event(
+            "resumed", measured_until=until, workers=len(clients), cause=cause, open=gap.own.to_dict()
+        )
+        self._event("not_measured", **{"from": until, "to": gap.end, "cause": cause})
+        for name in sorted(missing):
+            self._event("worker_lost", worker=name, reported_until=until)
+        for name in sorted(back & {*past.lost}):
+            self._event("worker_returned", worker=name, reported_until=until)
         self._keep_names()
 
     def _take_back(self, past: Past, client: str) -> Worker:

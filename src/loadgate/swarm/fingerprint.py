@@ -114,7 +114,7 @@ def fingerprint(
             f"{len(files)} files below {root.folder} make the traffic, too many to compare between hosts",
             hint="put the locustfile into a folder of its own, with only what it needs beside it",
         )
-    return Fingerprint(loadgate.__version__, files, _own_code())
+    return Fingerprint(loadgate.__version__, files, own_code())
 
 
 def differences(
@@ -329,8 +329,22 @@ def _installed_below(folder: Path) -> list[Path]:
     return sorted(place for place in real if place != folder and place.is_relative_to(folder))
 
 
+def changed_files(known: Fingerprint, locustfile: Path) -> list[str]:
+    """Say in words which files of a fingerprint are gone or changed beside a locustfile; nothing for none."""
+    said = []
+    for name, sha in sorted(known.files.items()):
+        try:
+            now = sha256_of(Path(os.path.abspath(locustfile)).parent / name)
+        except UsageError as error:
+            said.append(error.message)
+            continue
+        if now != sha:
+            said.append(f"{name} was changed ({short(sha)} before, {short(now)} now)")
+    return said
+
+
 @lru_cache(maxsize=1)
-def _own_code() -> str:
+def own_code() -> str:
     """Return the SHA-256 over the installed code of Loadgate; "" when it is not in files.
 
     The templates are left out: an installed package holds them, a checkout does not.

@@ -69,6 +69,28 @@ def loss_of(
     return loss
 
 
+def loss_in(
+    rest: Mapping[int, Arrivals], stopped: Mapping[int, float], kinds: Sequence[str], timeline: Timeline
+) -> Loss:
+    """Work out the loss of seconds that no master counted; `rest` are their arrivals without any report.
+
+    Those due by `stopped` of their second may have been sent, and are lost; nobody offered the others.
+    """
+    loss = Loss()
+    gone: Counter[_Key] = Counter()
+    for second, arrivals in sorted(rest.items()):
+        sent = arrivals.times <= stopped[second]
+        phases = timeline.phases_of(arrivals.times[sent]).tolist()
+        for kind, phase in zip(arrivals.kinds[sent].tolist(), phases, strict=True):
+            gone[second, kinds[kind], PHASES[phase]] += 1
+        if (never := _number(~sent)) > 0:
+            loss.unoffered[second] = never
+    for (second, endpoint, phase), number in sorted(gone.items()):
+        counts = {str(Count.ARRIVALS): number, str(Count.LOST): number}
+        loss.windows.append(Window(second, 1, endpoint, phase, counts))
+    return loss
+
+
 def unoffered_of(worker: Worker, granted: Mapping[int, Arrivals]) -> Counter[int]:
     """Count by second what a worker never offered that reported all it did; `granted` as in `loss_of`."""
     counted = {second: len(unreported(worker, second, mine)) for second, mine in granted.items()}

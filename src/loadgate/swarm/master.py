@@ -20,16 +20,18 @@ import gevent
 from gevent.event import Event
 from locust.runners import STATE_MISSING, LocalRunner
 
-from loadgate.errors import LoadgateError, MeasureError
+from loadgate.errors import LoadgateError, MeasureError, StoreError
 from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
+from loadgate.store.lock import is_held
 from loadgate.store.requests import is_asked_to_stop
 from loadgate.swarm import messages, pace, patches
 from loadgate.swarm.enrolment import Enrolment
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.fleet import alive
 from loadgate.swarm.keeper import Keeper, Key
+from loadgate.swarm.launch import is_supervised
 from loadgate.swarm.muster import GONE_AFTER, GONE_AFTER_HERE, Muster, Orders
 from loadgate.swarm.past import folder_of, past_of
 from loadgate.swarm.roster import Worker
@@ -52,6 +54,8 @@ _PRUNE_EVERY = 60.0
 _COLLECT_AFTER = (20_000, 10, 10)
 """Objects after which Python looks for cycles. A report makes some hundred, which wait for their commit and
 are in none."""
+PAUSE = "paused"
+"""What stands for an end where a run has none: it stays open."""
 _log = logging.getLogger("loadgate.swarm")
 
 
@@ -84,6 +88,7 @@ class Master:
         self.fault: str = ""
         self._fault_hint = ""
         self._finalised = False
+        self._refused_since = 0.0
         self._acks: dict[str, list[dict[str, Any]]] = {}
         self._reports: list[_Report] = []
         self._closed = Event()
@@ -125,6 +130,9 @@ class Master:
                 schedule = schedule_of(self.plan, kinds)
         here = is_loopback(self.environment.runner.master_bind_host)
         gone_after = GONE_AFTER_HERE if here else GONE_AFTER
+        if is_supervised():
+            # Others will come; the supervisor ends the run when it gives up.
+            gone_after = math.inf
         return Muster(self.run, self.plan.timeline, schedule, names, gone_after=gone_after)
 
     # -- begin ----------------------------------------------------------------------------------
@@ -178,8 +186,12 @@ class Master:
             elif delta.run != self.run or (report.client in self._muster.roster and delta.worker != name):
                 self._event("stranger", worker=report.client, run=delta.run)
             else:
-                self._muster.delta(report.client, delta, report.at, final=report.data.get("final") is True)
-                self._keeper.put(delta)
+                new = self._muster.delta(
+                    report.client, delta, report.at, final=report.data.get("final") is True
+                )
+                if new or not self._refused_since:
+                    # One that comes again while nothing can be written is held already.
+                    self._keeper.put(delta)
 
     def beat(self, beat: messages.Beat, client: str) -> None:
         """Take a worker's beat: it lives, and Locust shall know it too."""
@@ -235,6 +247,13 @@ class Master:
             self._event("stop_asked")
             gevent.spawn(self._end)
 
+    def pause(self) -> None:
+        """Stop the load in good order, and leave the run without an end: another master will take it up."""
+        if self.ended is None and self._muster.anchor is not None:
+            self.ended = PAUSE
+            self._event("paused")
+            gevent.spawn(self._end)
+
     def interrupted(self) -> None:
         """Note that a signal ends the run."""
         if self.ended is None:
@@ -257,7 +276,12 @@ class Master:
                 return
             gone_since = self._control_room_gone(gone_since, now)
             if gone_since is not None and now - gone_since > _CONTROL_ROOM_GONE_AFTER:
-                self.fail("the control room vanished a minute ago; the load stops", ExitCode.INTERNAL)
+                if is_supervised():
+                    # It may come back in an hour, and then the run goes on.
+                    _log.warning("the control room vanished a minute ago; the load stops, the run stays open")
+                    self.pause()
+                else:
+                    self.fail("the control room vanished a minute ago; the load stops", ExitCode.INTERNAL)
                 return
             if now - pruned > _PRUNE_EVERY:
                 pruned = now
@@ -323,7 +347,8 @@ class Master:
 
     def _control_room_gone(self, since: float | None, now: float) -> float | None:
         pid = os.environ.get("LOADGATE_CONTROL_PID")
-        if not pid or alive(int(pid)):
+        # Another control room may have taken the run up meanwhile: it holds the watch database then.
+        if not pid or alive(int(pid)) or is_held(self.folder.watch_database):
             return None
         return since if since is not None else now
 
@@ -339,7 +364,9 @@ class Master:
         self._muster.finish(time.monotonic())
         self._send_acks()
         finish = {"timeout": timeout, "drop_waiting": self.ended != "planned"}
-        self._event("draining", ended=self.ended)
+        if self.ended != PAUSE:
+            # What is offered after a pause is of the same run.
+            self._event("draining", ended=self.ended)
         for worker in self._live():
             self._send(messages.FINISH, finish, worker.client)
         deadline = time.monotonic() + timeout + _GRACE
@@ -365,15 +392,18 @@ class Master:
         for worker in missing:
             self._event("last_delta_missing", worker=worker)
         self._write_off()
-        self._keeper.values(
-            ended=self.ended or "died",
-            ended_at_run_time=self._run_time(),
-            ended_at=datetime.now(UTC).isoformat(),
-            flushed=not missing,
-            fault=self.fault or None,
-            fault_hint=self._fault_hint,
-            fault_exit_code=self.environment.process_exit_code if self.fault else None,
-        )
+        if self.ended == PAUSE and not missing:
+            self._keeper.values(paused_at=self._run_time())
+        elif self.ended != PAUSE:
+            self._keeper.values(
+                ended=self.ended or "died",
+                ended_at_run_time=self._run_time(),
+                ended_at=datetime.now(UTC).isoformat(),
+                flushed=not missing,
+                fault=self.fault or None,
+                fault_hint=self._fault_hint,
+                fault_exit_code=self.environment.process_exit_code if self.fault else None,
+            )
         if not self._keeper.close(timeout=30.0):
             _log.error("the run database did not take the last windows within 30 s: %s", self.folder.path)
             self.environment.process_exit_code = int(ExitCode.INTERNAL)
@@ -427,6 +457,9 @@ class Master:
     # -- small things ---------------------------------------------------------------------------
 
     def _committed(self, keys: list[Key]) -> None:
+        if self._refused_since:
+            since, self._refused_since = self._refused_since, 0.0
+            self._event("disk_refused", **{"from": since, "to": self._run_time()})
         by_source: dict[tuple[str, int], list[int]] = {}
         for worker, incarnation, sequence in keys:
             by_source.setdefault((worker, incarnation), []).append(sequence)
@@ -447,6 +480,12 @@ class Master:
                 self._send(messages.ACK, ack, client)
 
     def _commit_failed(self, error: Exception) -> None:
+        if is_supervised() and isinstance(error, StoreError) and self._enrolment.has_begun:
+            # The keeper holds what it could not write, the workers what was not acknowledged.
+            if not self._refused_since:
+                self._refused_since = max(self._run_time(), 0.001)
+                _log.error("the run database cannot be written: %s; the load goes on", error)
+            return
         hint = error.hint if isinstance(error, LoadgateError) else ""
         self.fail(f"the run database cannot be written: {error}", ExitCode.INTERNAL, hint=hint)
 

@@ -150,6 +150,7 @@ class Member:
         """Forget what was heard of a master that is gone: its successor counts anew."""
         self._heard.clear()
         self._heard_all_to = 0
+        self._outbox.again()
 
     def finish(self, finish: messages.Finish) -> None:
         """Let what is under way end, then tell the master."""

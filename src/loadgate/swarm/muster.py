@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadgate.measure.delta import Delta
+from loadgate.measure.window import Count, Window
 from loadgate.plan.timeline import Timeline
 from loadgate.store.fleet_ledger import LedgerRow
+from loadgate.swarm.doubts import Doubt, by_second
 from loadgate.swarm.leases import LEASE
 from loadgate.swarm.losses import Loss, loss_of
 from loadgate.swarm.messages import Lease
@@ -42,13 +44,42 @@ class Orders:
     ledger: list[LedgerRow] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Left:
+    """What masters before left open: seconds in doubt, and arrivals without an end.
+
+    By second, `offered` is how many arrivals are on record and `unoffered` how many are known to be offered
+    by nobody; by endpoint and phase, `open_books` are the arrivals on record less their ends. `workers` are
+    those that were lost, and `stopped` is the last moment at which any that did not come back may have sent
+    something (-inf: all came back).
+    """
+
+    doubts: tuple[Doubt, ...] = ()
+    offered: Mapping[int, int] = field(default_factory=dict)
+    unoffered: Mapping[int, int] = field(default_factory=dict)
+    open_books: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    workers: tuple[str, ...] = ()
+    stopped: float = -math.inf
+
+
 @dataclass
 class Gap:
     """Seconds of a run that had no master: what was offered in them is known only from later reports."""
 
     first: int
     end: int
+    left: Left
     offered: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def own(self) -> Doubt:
+        """Return the seconds between the last master and this one."""
+        return Doubt(self.first, self.end, self.left.stopped)
+
+    @property
+    def stopped(self) -> dict[int, float]:
+        """Return all open seconds, each with the last moment at which something may have been sent."""
+        return by_second((*self.left.doubts, self.own), self.end)
 
 
 class Muster:
@@ -77,35 +108,39 @@ class Muster:
         self._gap: Gap | None = None
         self._looked = 0.0
         self._finished: float | None = None
+        self._since: dict[int, int] = {}
+        self._deserted: int | None = None
 
     @property
     def leased(self) -> bool:
         """Tell whether workers may start requests only where a lease lets them."""
         return self._sharing is not None
 
-    def resume(
-        self, now: float, last: int, *, written: int | None = None, offered: Mapping[int, int] | None = None
-    ) -> None:
-        """Go on after another master of this run.
+    def resume(self, now: float, last: int, *, written: int | None = None, left: Left | None = None) -> Gap:
+        """Go on after another master of this run; return the seconds between the two.
 
         `last` is the last second (run time) that any worker reported to it, `written` the last one of which
-        it wrote the ledger's row, and `offered` how many arrivals are on record of each second after that.
+        it wrote the ledger's row, and `left` what it left open.
         """
         assert self.anchor is not None
+        left = left or Left()
         # Run time may have been set back since, by a wall clock; what was reported has been.
         first = max(math.floor(now - self.anchor), last + 1) + 1 + LEASE
         self._written = last if written is None else written
-        self._gap = Gap(self._written + 1, first, Counter(offered or {}))
+        self._gap = Gap(self._written + 1, first, left, Counter(left.offered))
         if self._sharing is not None:
             self._sharing.skip_to(first)
+        return self._gap
 
-    def delta(self, client: str, delta: Delta, now: float, *, final: bool) -> None:
-        """Take in a report; `final` says that the worker makes no more."""
+    def delta(self, client: str, delta: Delta, now: float, *, final: bool) -> bool:
+        """Take in a report, and tell whether it is new; `final` says that the worker makes no more."""
         self.roster.hear(client, now)
-        if self.roster.report(client, delta, final=final) and self._gap is not None:
+        new = self.roster.report(client, delta, final=final)
+        if new and self._gap is not None:
             for head in delta.packed.heads:
                 if head.second < self._gap.end:
                     count_arrivals(self._gap.offered, head)
+        return new
 
     def beat(self, client: str, leases: int, *, ready: bool, now: float) -> None:
         """Take in a beat. One that is not `ready` after one that was takes part no more."""
@@ -144,14 +179,34 @@ class Muster:
             orders.events.append((change.kind, detail))
             if worker.state is State.LOST and self._sharing is not None:
                 self._sharing.keep(worker)
+                self._note_desertion(worker.reported + 1)
         if self.anchor is None:
             return orders
         self._looked = now - self.anchor
         if self._sharing is not None:
             live = self.roster.live(now)
             orders.leases = self._sharing.tick(self._looked, self.roster.here(), live)
+            self._tell_desertion(orders)
         orders.ledger = self._rows(math.floor(self._looked - REPORT_WITHIN))
         return orders
+
+    def _note_desertion(self, first: int) -> None:
+        """Note the second from which on nobody had a share any more, after a worker that was lost."""
+        if all(self._since.get(worker.number, first + 1) > first for worker in self.roster.here()):
+            self._deserted = first if self._deserted is None else min(first, self._deserted)
+
+    def _tell_desertion(self, orders: Orders) -> None:
+        """Tell of the seconds in which nobody had a share, once somebody has one again."""
+        for client, lease in orders.leases:
+            worker = self.roster.get(client)
+            if worker is not None:
+                self._since.setdefault(worker.number, lease.second)
+        ends = [self._since[one.number] for one in self.roster.here() if one.number in self._since]
+        if self._deserted is not None and ends:
+            first, self._deserted = self._deserted, None
+            if first < min(ends):
+                detail = {"from": first, "to": min(ends), "cause": "every worker was gone"}
+                orders.events.append(("not_measured", detail))
 
     def is_silent(self, worker: Worker, now: float) -> bool:
         """Tell whether nothing was heard of a worker for so long that it counts as lost."""
@@ -186,8 +241,42 @@ class Muster:
                     deltas.append(Delta(self._run, LOST_NAME, os.getpid(), self._lost_deltas, loss.windows))
             elif (unoffered := self._unoffered_of(worker, ends, sure)) and worker.state is State.LEFT:
                 orders.events.append(_written_off(worker, 0, unoffered))
+        if self._gap is not None:
+            self._close_gap(self._gap, ends, deltas, orders)
         orders.ledger = self._last_rows(ends, changed)
         return deltas, orders
+
+    def _close_gap(self, gap: Gap, ends: float, deltas: list[Delta], orders: Orders) -> None:
+        """Write down what is gone in the seconds that masters before left open, and missing ends."""
+        windows: list[Window] = []
+        unoffered = 0
+        if self._sharing is not None:
+            loss = self._sharing.open_seconds(gap.stopped, gap.offered, gap.left.unoffered, ends)
+            windows, unoffered = loss.windows, loss.unoffered.total()
+        for (endpoint, phase), number in sorted(self._without_end(gap, deltas).items()):
+            if number > 0:
+                counts = {str(Count.LOST): number}
+                windows.append(Window(max(gap.first - 1, 0), 1, endpoint, phase, counts))
+        if windows:
+            self._lost_deltas += 1
+            deltas.append(Delta(self._run, LOST_NAME, os.getpid(), self._lost_deltas, windows))
+        lost = sum(window.count(Count.LOST) for window in windows)
+        if lost or unoffered:
+            detail = {"workers": list(gap.left.workers), "lost": lost, "unoffered": unoffered}
+            orders.events.append(("open_seconds_closed", detail))
+
+    def _without_end(self, gap: Gap, deltas: Sequence[Delta]) -> Counter[tuple[str, str]]:
+        """Count the arrivals on record whose end nobody can report any more, by endpoint and phase.
+
+        All that were open when this master came, and that came in since, less all ends that did.
+        """
+        found = Counter(gap.left.open_books)
+        for worker in self.roster:
+            for key, number in worker.open_books.items():
+                found[key] += number
+        for window in (window for delta in deltas for window in delta.windows):
+            found[window.endpoint, window.phase] += window.imbalance
+        return found
 
     def _loss_of(self, worker: Worker, ends: float) -> Loss:
         assert self.anchor is not None
@@ -208,8 +297,6 @@ class Muster:
         before = self._written
         if self._sharing is not None:
             self._sharing.close(ends)
-            if self._gap is not None:
-                self._sharing.gap(self._gap.first, self._gap.end, self._gap.offered, ends)
             changed |= {second for second, number in self._sharing.unoffered.items() if number > 0}
         if self._gap is not None:
             changed |= set(range(self._gap.first, self._gap.end))

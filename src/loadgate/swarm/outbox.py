@@ -13,6 +13,7 @@ Pure: time is passed in, and sending is the caller's.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -137,6 +138,11 @@ class Outbox:
     def is_final(self, delta: Delta) -> bool:
         """Tell whether no other delta follows this one."""
         return delta.sequence == self._final
+
+    def again(self) -> None:
+        """Let everything in doubt be sent again at once: whoever took it may be gone."""
+        for sent in self._sent.values():
+            sent.at = -math.inf
 
     def acknowledged(self, sequences: Iterable[int]) -> None:
         """Forget deltas that are committed; those that were forgotten before are passed over."""

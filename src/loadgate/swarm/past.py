@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.ledger import Ranges
+from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, by_second, doubts_of, lost_of
+from loadgate.swarm.muster import Left
 from loadgate.swarm.roster import count_arrivals
 
 
@@ -40,6 +43,22 @@ class Past:
     """Names by Locust's client id."""
     reports: dict[str, dict[int, Ranges]] = field(default_factory=dict)
     """By a worker's name and incarnation: the sequence numbers of the reports that are committed."""
+    doubts: tuple[Doubt, ...] = ()
+    """Seconds left open by masters before the last one, and around workers that were lost."""
+    unoffered: dict[int, int] = field(default_factory=dict)
+    """By open second: the arrivals that are known to be offered by nobody."""
+    open_books: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By endpoint and phase: arrivals on record, less their ends."""
+    lost: tuple[str, ...] = ()
+    """Workers that were lost or left, and did not come back."""
+    paused: bool = False
+    """Whether the run was left in good order: its workers reported all that they did, and ended."""
+
+    def left_by(self, missing: Collection[str], back: Collection[str]) -> Left:
+        """Return what is left open, where the workers `missing` did not come back, and `back` did."""
+        stopped = float(self.last_second + 1 + LEASED_AHEAD) if missing else -math.inf
+        gone = tuple(sorted({*self.lost, *missing} - {*back}))
+        return Left(self.doubts, self.offered, self.unoffered, self.open_books, gone, stopped)
 
     def anchor_on(self, boot_id: str, now: float, wall_now: float) -> float:
         """Return run time 0 by this process's CLOCK_MONOTONIC.
@@ -69,16 +88,26 @@ def past_of(folder: RunFolder) -> Past | None:
             )
         if anchor is None:
             return None
-        written = max((row.second for row in reader.ledger()), default=-1)
+        rows = {row.second: row.unoffered for row in reader.ledger()}
+        written = max(rows, default=-1)
+        workers = dict(reader.value("workers", None) or {})
+        events = reader.events()
+        doubts = doubts_of(events, len(workers))
+        open_seconds = by_second(doubts, written + 1)
         return Past(
             monotonic=anchor[0],
             wall=anchor[1],
             boot_id=anchor[2],
             last_second=max((row.second for row in reader.fleet()), default=-1),
             written=written,
-            offered=_offered(reader, written),
-            workers=dict(reader.value("workers", None) or {}),
+            offered=_offered(reader, written, open_seconds),
+            workers=workers,
             reports=_reports(reader),
+            doubts=doubts,
+            unoffered={second: rows.get(second, 0) for second in open_seconds if rows.get(second, 0)},
+            open_books=_open_books(reader),
+            lost=tuple(one.worker for one in lost_of(events)),
+            paused=reader.value("paused_at", None) is not None,
         )
 
 
@@ -98,12 +127,21 @@ def _anchor_of(folder: RunFolder, stored: Any) -> tuple[float, float, str] | Non
     )
 
 
-def _offered(reader: RunReader, written: int) -> Counter[int]:
-    """Count the arrivals on record by run second."""
+def _offered(reader: RunReader, written: int, open_seconds: Collection[int]) -> Counter[int]:
+    """Count the arrivals on record by run second, after `written` and in seconds that are open."""
     offered: Counter[int] = Counter()
-    for window in reader.windows(start=written + 1, series=()):
+    for window in reader.windows(start=min([written + 1, *open_seconds]), series=()):
         count_arrivals(offered, window)
-    return offered
+    return Counter({s: n for s, n in offered.items() if s > written or s in open_seconds})
+
+
+def _open_books(reader: RunReader) -> Counter[tuple[str, str]]:
+    """Count the arrivals on record that have no end yet, by endpoint and phase."""
+    books: Counter[tuple[str, str]] = Counter()
+    for window in reader.windows(series=()):
+        if window.imbalance:
+            books[window.endpoint, window.phase] += window.imbalance
+    return Counter({key: number for key, number in books.items() if number})
 
 
 def _reports(reader: RunReader) -> dict[str, dict[int, Ranges]]:

@@ -25,7 +25,7 @@ from loadgate.swarm.beat import Link
 from loadgate.swarm.beat_link import BeatLink
 from loadgate.swarm.fingerprint import Fingerprint
 from loadgate.swarm.frames import Refusal
-from loadgate.swarm.launch import ABORTED, DECIDED, WEB, Web
+from loadgate.swarm.launch import ABORTED, DECIDED, PAUSED, WEB, Web
 from loadgate.swarm.master import Master
 from loadgate.swarm.member import Member, refuse
 from loadgate.swarm.secret import fork_secret, secret_for
@@ -118,6 +118,11 @@ class Roles:
         """End the run before its time: an alert says so."""
         if self.master is not None:
             self.master.aborted()
+
+    def paused(self) -> None:
+        """Stop the load, and leave the run open: the control room goes, and another will come."""
+        if self.master is not None:
+            self.master.pause()
 
     def test_stopping(self) -> None:
         """Come to an end while the users still exist."""
@@ -340,6 +345,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     if not isinstance(runner, WorkerRunner):
         patches.call_on(DECIDED, roles.decided)
         patches.call_on(ABORTED, roles.aborted)
+        patches.call_on(PAUSED, roles.paused)
     environment.events.quitting.add_listener(_end_load)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from loadgate.plan.timeline import Timeline
 from loadgate.swarm.leases import LEASE, NOBODY, Leases, moves_of
-from loadgate.swarm.losses import Loss, before, loss_of, unoffered_of
+from loadgate.swarm.losses import Loss, before, loss_in, loss_of, unoffered_of
 from loadgate.swarm.messages import Lease
 from loadgate.swarm.roster import State, Worker
 from loadgate.traffic.arrivals import Arrivals, ArrivalSchedule
@@ -203,12 +203,26 @@ class Sharing:
             self._settled = second + 1
             self._count_second(second, ends)
 
-    def gap(self, first: int, end: int, offered: Counter[int], ends: float) -> None:
-        """Count what nobody offered in seconds that had no master: what was due, less what was reported."""
-        for second in range(first, min(end, math.ceil(ends))):
-            missing = len(self._due(second, ends)) - offered[second]
-            if missing > 0:
-                self.unoffered[second] += missing
+    def open_seconds(
+        self, stopped: Mapping[int, float], offered: Mapping[int, int], known: Mapping[int, int], ends: float
+    ) -> Loss:
+        """Count what no report tells of in seconds that masters before left open (`doubts`).
+
+        By second: `stopped` is the last moment at which something may have been sent, `offered` what was
+        reported, and `known` what an earlier master knew to be offered by nobody. A report counts arrivals
+        and does not name them; where it tells of a part, that is taken to be the first.
+        """
+        rest: dict[int, Arrivals] = {}
+        for second in stopped:
+            due = self._due(second, ends)
+            told = offered.get(second, 0) + known.get(second, 0)
+            if len(due) > told:
+                rest[second] = Arrivals(due.times[told:], due.kinds[told:], due.slots[told:])
+        loss = loss_in(rest, stopped, self._kinds, self._timeline)
+        for second, number in loss.unoffered.items():
+            # The ledger keeps the greater of what it has and what it is told.
+            self.unoffered[second] += number + known.get(second, 0)
+        return loss
 
     def _count_unheld(self, now: float, *, decided: bool = False) -> None:
         """Count the arrivals of the slots that ended as nobody's, of each second that is over.

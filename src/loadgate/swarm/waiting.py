@@ -45,8 +45,8 @@ class Waiting:
         options = self._environment.parsed_options
         if self._resume is not None:
             # Those that make load are never "ready", so Locust must not wait for them.
-            options.expect_workers = 0
-            gevent.spawn(self._until_back, self._resume)
+            expected, options.expect_workers = options.expect_workers or 0, 0
+            gevent.spawn(self._until_back, self._resume, expected)
         elif options.expect_workers_max_wait:
             within, options.expect_workers_max_wait = float(options.expect_workers_max_wait), 0
             gevent.spawn(self._until_there, options.expect_workers, within)
@@ -61,18 +61,21 @@ class Waiting:
         came = len(runner.clients.ready)
         self._give_up(f"{came} of {expected} expected workers came within {within:g} s")
 
-    def _until_back(self, past: Past) -> None:
+    def _until_back(self, past: Past, expected: int) -> None:
+        """Wait for the run's workers, or for as many as are expected: new ones may stand in for dead ones."""
         options, runner = self._environment.parsed_options, self._environment.runner
-        wanted = set(past.workers)
+        wanted = set() if past.paused else set(past.workers)
         deadline = time.monotonic() + _BACK_WITHIN
-        while not (back := wanted & set(runner.clients)) or back < wanted:
+        while not (here := set(runner.clients)) or not (wanted <= here or 0 < expected <= len(here)):
             if time.monotonic() >= deadline:
                 break
-            if back:
+            if here:
                 deadline = min(deadline, time.monotonic() + _OTHERS_WITHIN)
             gevent.sleep(_LOOK_EVERY)
         if not runner.clients:
-            self._give_up(f"none of the run's {len(wanted)} workers came back within {_BACK_WITHIN:g} s")
+            self._give_up(
+                f"none of the run's {len(wanted) or expected} workers came back within {_BACK_WITHIN:g} s"
+            )
             return
         runner.start(options.num_users or 1, options.spawn_rate or 1)
 

@@ -1,0 +1,208 @@
+"""`loadgate resume`: go on with a run whose control room, generator or machine died."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import click
+
+import loadgate
+from loadgate.cli.control_room import ControlRoom, Interrupts, Request
+from loadgate.cli.options import arm_option, json_option, results_option, strict_option
+from loadgate.errors import GeneratorError, StoreError, UsageError
+from loadgate.plan.plan import Plan, load_plan
+from loadgate.store.control_lock import owner_of, refuse_if_controlled, was_controlled
+from loadgate.store.database import RunReader
+from loadgate.store.folder import RunFolder, find_run, list_runs, results_root
+from loadgate.store.lock import is_held
+from loadgate.store.requests import holder_of
+from loadgate.store.run_clock import Now, boot_id
+from loadgate.swarm.fingerprint import Fingerprint, changed_files, own_code
+from loadgate.swarm.launch import Generator, Listen, adopt, launch
+from loadgate.swarm.living import living_of
+from loadgate.watch.alert_feed import stored_plan
+
+_SEEN_WITHIN: Final = 2.0
+"""Seconds in which a process that has just taken a run's lock has written down who it is."""
+
+
+@click.command()
+@click.argument("run", default="latest")
+@arm_option
+@results_option
+@strict_option
+@json_option
+def resume(run: str, arm: bool, results: str | None, strict: bool, as_json: bool) -> int:
+    """Go on with RUN (an id, a path, or `latest`) where it was, in the same folder by the same plan.
+
+    What lives of its generator is taken over, what died is started again. What nobody measured in
+    between is told, and counts as not offered. The exit code is the verdict, as for `loadgate run`.
+    """
+    folder = find_run(results_root(results, None), run)
+    request = Request(
+        scenario=Path(), results=results, strict=strict, as_json=as_json, arm=arm, supervised=True
+    )
+    return ResumedRoom(folder, request).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest run of a scenario, and how it ended (None: it has no end)."""
+
+    run: RunFolder
+    ended: str | None
+
+
+def newest_run_of(scenario: Path, results: str | None) -> Newest | None:
+    """Return the newest run of a scenario whose load has begun; None where there is none.
+
+    Older ones are never gone on with: somebody gave them up when they started the next. StoreError when a
+    newer run cannot be read: it may be the one. PlanError when the scenario is not usable.
+    """
+    name = load_plan(scenario).scenario.name
+    for run in reversed(list_runs(results_root(results, scenario))):
+        with RunReader(run.database) as reader:
+            if reader.value("scenario", None) == name and reader.value("anchor", None) is not None:
+                return Newest(run, reader.value("ended", None))
+    return None
+
+
+def check_resumable(folder: RunFolder, plan: Plan) -> None:
+    """Refuse a run that cannot be gone on with: UsageError or StoreError, each with the remedy."""
+    with RunReader(folder.database) as reader:
+        ended = reader.value("ended", None)
+        versions = reader.value("versions", None) or {}
+        stored = reader.value("fingerprint", None)
+        anchor = reader.value("anchor", None)
+        fault, mode = reader.value("fault", None), reader.value("mode", None)
+    if mode not in (None, "distributed") or not was_controlled(folder):
+        raise UsageError(
+            f"{folder.id} was not made by `loadgate run` or `loadgate soak`, so it cannot be gone on with",
+            hint="a master of stock Locust takes its run up by LOADGATE_RUN; a watch is simply started anew",
+        )
+    if ended is not None:
+        raise UsageError(
+            f"the run {folder.id} has ended ({ended}): there is nothing to go on with",
+            hint=f"see what came of it with `loadgate status {folder.id}`",
+        )
+    if anchor is None:
+        raise UsageError(
+            f"the load of {folder.id} never began{f': {fault}' if fault else ''}",
+            hint="start a new run; this one measured nothing",
+        )
+    made_by = str(versions.get("loadgate", loadgate.__version__))
+    if made_by != loadgate.__version__:
+        raise UsageError(
+            f"the run {folder.id} was made by Loadgate {made_by}, and this is {loadgate.__version__}",
+            hint=f"go on with Loadgate {made_by}, or judge what there is: loadgate verdict {folder.id}",
+        )
+    if stored is not None:
+        _check_fingerprint(folder, plan, Fingerprint.from_wire(stored))
+
+
+def _check_fingerprint(folder: RunFolder, plan: Plan, known: Fingerprint) -> None:
+    said = changed_files(known, plan.scenario.locustfile)
+    if known.code and known.code != own_code():
+        said.append(f"the code of Loadgate {known.version} is not the one that the run was made with")
+    if said:
+        raise UsageError(
+            f"the run {folder.id} cannot go on, since its traffic would be another: {'; '.join(said)}",
+            hint=f"put back what was changed, or judge what there is: loadgate verdict {folder.id}",
+        )
+
+
+def _refuse_if_written_elsewhere(folder: RunFolder) -> None:
+    """Raise StoreError where a process writes the run that is not seen, and so not taken over."""
+    until = time.monotonic() + _SEEN_WITHIN
+    while is_held(folder.database):
+        if holder_of(folder.database).process is not None or "master" in living_of(folder).processes:
+            return
+        if time.monotonic() >= until:
+            raise StoreError(
+                f"the run {folder.id} is still written by a process of another container or user",
+                hint="it ends within 60 s after its control room; try again then",
+            )
+        time.sleep(0.1)
+
+
+class ResumedRoom(ControlRoom):
+    """Carry a run on that another control room began."""
+
+    def __init__(self, folder: RunFolder, request: Request) -> None:
+        super().__init__(request)
+        self._resumed = folder
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Read the plan that the run was begun with."""
+        return stored_plan(self._resumed)
+
+    def _check(self, plan: Plan) -> Path:
+        """Refuse what cannot be gone on with. The target is not asked: that it is down is measured."""
+        folder = self._resumed
+        stale = refuse_if_controlled(folder, Now.read())
+        check_resumable(folder, plan)
+        _refuse_if_written_elsewhere(folder)
+        if stale:
+            click.echo(stale, err=True)
+        before = owner_of(folder)
+        if before is not None and before.listen is not None:
+            self.request = replace(self.request, listen=Listen(*before.listen))
+        return folder.path.parent
+
+    def _folder(self, plan: Plan, root: Path) -> RunFolder:  # noqa: ARG002 - they are the run's own
+        return self._resumed
+
+    def _start(self, plan: Plan, folder: RunFolder) -> Generator:
+        """Take over what lives of the generator; start the rest, or all of it."""
+        workers, listen = plan.scenario.generator.workers, self.request.listen
+        living = living_of(folder)
+        cause = "its control room and its master died"
+        found = adopt(plan, folder, living, workers=workers, listen=listen, cause=cause)
+        if found is not None:
+            parts = ", ".join(sorted(living.processes))
+            click.echo(f"going on with what lives of it: {parts}", err=True)
+            return found
+        living.kill()
+        return launch(
+            plan, folder, workers=workers, listen=listen, supervised=True, cause=self._cause(folder)
+        )
+
+    def _cause(self, folder: RunFolder) -> str:
+        with RunReader(folder.database) as reader:
+            anchor, paused = reader.value("anchor", None) or {}, reader.value("paused_at", None)
+        if paused is not None:
+            return "it was paused"
+        if anchor.get("boot_id") != boot_id():
+            return "its machine was started anew, or it is another one"
+        return "its control room and its generator died"
+
+    def _anchor_of(self, reader: RunReader, generator: Generator) -> float | None:
+        """Return run time 0, once this generator's master has set it by this machine's clock."""
+        if reader.value("pid", None) != generator.master.pid:
+            return None
+        return super()._anchor_of(reader, generator)
+
+    def _waits_on(self, _generator: Generator) -> bool:
+        """Start again what dies before the run is taken up, as later."""
+        assert self._supervisor is not None
+        self._supervisor.look(time.monotonic())
+        return not self._supervisor.gave_up
+
+    def _wait_for_anchor(
+        self, generator: Generator, folder: RunFolder, interrupts: Interrupts
+    ) -> float | None:
+        anchor = super()._wait_for_anchor(generator, folder, interrupts)
+        if anchor is None and not interrupts.count:
+            raise GeneratorError(
+                f"the run {folder.id} could not be taken up; it can be tried again", hint=generator.tail()
+            )
+        return anchor
+
+    def _may_settle(self, interrupts: Interrupts) -> bool:
+        # What could not be taken up stays as it was.
+        return self._has_begun or bool(interrupts.count)

@@ -1,0 +1,75 @@
+"""`loadgate soak`: what it says first, a pause, and the death that is one too many."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from loadgate.cli.soak import announcement
+from loadgate.plan.plan import load_plan
+from loadgate.store.database import RunReader
+
+CONTINUE = """
+[generator]
+on_worker_loss = "continue"
+preflight      = "off"
+"""
+
+
+def test_a_soak_says_what_it_will_do(loadgate: Any) -> None:
+    """Length, rate, target, planned end in local time, restarts, and what a PASS needs."""
+    plan = load_plan(loadgate.scenario("http://127.0.0.1:9", hold="7d", rate=1100, more=CONTINUE))
+    first, second = announcement(plan, datetime(2026, 1, 5, 8, 0, tzinfo=UTC))
+    assert first.startswith("soak: 7d at up to 1100/s against http://127.0.0.1:9, to about 2026-01-1")
+    assert "up to 20 times an hour" in second
+    assert "a PASS needs 99% of the steady phase measured" in second
+
+
+def test_a_soak_says_where_the_loss_of_a_worker_would_void_it(loadgate: Any) -> None:
+    """Only "continue" survives any of them."""
+    plan = load_plan(loadgate.scenario("http://127.0.0.1:9", hold="7d"))
+    *_, last = announcement(plan, datetime(2026, 1, 5, 8, 0, tzinfo=UTC))
+    assert last.startswith('on_worker_loss is "invalid"')
+    assert 'a soak wants "continue"' in last
+
+
+@pytest.mark.system
+def test_sigterm_pauses_a_soak_and_resume_ends_it_as_planned(loadgate: Any, service: Any) -> None:
+    """Nothing is lost, nothing is judged before the end, and what was missed counts as not offered."""
+    running = loadgate.start("soak", loadgate.scenario(service.url, hold="16s", more=CONTINUE))
+    running.until_answered()
+    running.process.send_signal(signal.SIGTERM)
+    running.wait(40).expect(130, out="", err="paused; go on: loadgate resume")
+    run = running.folder_of_run()
+    assert running.left() == []
+    assert not run.verdict_path().exists()
+    with RunReader(run.database) as reader:
+        assert reader.value("ended", None) is None
+        assert reader.total().imbalance == 0
+    resumed = loadgate.start("soak", "short.toml", "--resume")
+    done = resumed.wait(80)
+    assert f"going on with {run.id}" in done.err, done
+    assert running.verdict()["ended"] == "planned", done
+    with RunReader(run.database) as reader:
+        total, unoffered = reader.total(), sum(row.unoffered for row in reader.ledger())
+        assert (total.imbalance, total.count("lost")) == (0, 0)
+        assert total.count("arrivals") + unoffered == 1600
+    loadgate.run("resume", run.id).expect(2, out="", err=r"has ended \(planned\)")
+
+
+@pytest.mark.system
+def test_one_death_too_many_ends_a_soak_as_died(loadgate: Any, service: Any) -> None:
+    """With no restarts the first death is the last: the reason is told, and the run is judged."""
+    more = CONTINUE + "\n[soak]\nrestarts = 0\n"
+    running = loadgate.start("soak", loadgate.scenario(service.url, hold="60s", more=more))
+    running.until_answered()
+    running.part("--worker").kill()
+    done = running.wait(40)
+    assert "worker 1 was killed by signal 9, after 0 restarts within 1h" in done.err, done
+    verdict = running.verdict()
+    assert verdict["ended"] == "died"
+    assert verdict["verdict"] in ("FAIL", "INVALID")
+    assert running.left() == []
