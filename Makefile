@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test endurance check format bench clean
+.PHONY: help install demo test endurance check format docs reference bench clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,12 @@ check: install ## Run the linters, the type checker and the import-direction che
 format: install ## Mend what the linters can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install ## Build the site of the documentation into build/docs; a broken link is an error
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/docs
+
+reference: install ## Write the tables of docs/ that come from the code anew
+	$(BIN)/python docs/_extensions/page_tables.py
 
 bench: install ## Measure against the budgets (wants nginx, and an idle machine)
 	$(BIN)/python benchmarks/recording.py
