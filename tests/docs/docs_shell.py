@@ -32,6 +32,9 @@ _ENTER = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 _FILE = re.compile(r"^`([\w./-]+)`:$")
 _CODE = re.compile(r"#.*\bexit code (\d+)")
 _BUSY = ("the generator was saturated", "this machine was too busy")
+_READY = '"ready":true'
+PATIENCE = 45.0
+"""Seconds of a section after which nothing is done again."""
 _SHORTER = (
     (r'(?m)^(ramp\s*=\s*)"[^"]+"', r'\1"300ms"'),
     (r'(?m)^(hold\s*=\s*)"[^"]+"', r'\1"4s"'),
@@ -152,7 +155,7 @@ class Shell:
         self._stand_ins = folder / "bin"
         self._stand_ins.mkdir()
         self._count = 0
-        self._going_on: list[tuple[Command, str]] = []
+        self._going_on: list[tuple[Command, str, Path]] = []
         self._stand_in("npm", 'test "$1" = start && exec loadgate staging serve --no-leak-stack')
         self._stand_in("editor", 'exec test -f "$1"')
 
@@ -190,7 +193,7 @@ class Shell:
         shorten(self.folder)
         log = self._log()
         pid = self._type(f"{{ {command.text}\n}} >{log} 2>&1 </dev/null & echo $!", within)
-        self._going_on.append((command, pid))
+        self._going_on.append((command, pid, log))
         until = time.monotonic() + within
         while not log.read_text(encoding="utf-8") and time.monotonic() < until:
             select.select([], [], [], 0.05)
@@ -199,9 +202,15 @@ class Shell:
 
     def again(self, command: Command) -> Outcome:
         """Run a command once more, with what went on beside it and has ended since, such as its workers."""
-        for other, pid in list(self._going_on):
-            if not self._goes_on(pid):
-                self._going_on.remove((other, pid))
+        until = time.monotonic() + 5
+        for entry in list(self._going_on):
+            other, pid, log = entry
+            if _READY in log.read_text(encoding="utf-8"):
+                continue  # a service
+            while (going := self._goes_on(pid)) and time.monotonic() < until:
+                select.select([], [], [], 0.05)
+            if not going:
+                self._going_on.remove(entry)
                 self.start(other)
         return self.run(command)
 
@@ -214,23 +223,28 @@ class Shell:
     def follow(self, section: Section) -> list[Outcome]:
         """Do what a section says, up to the first command that did not end as the section tells.
 
-        What the machine was too busy for is done again, at most twice.
+        What the machine was too busy for is done again, at most twice and not after `PATIENCE`; then the
+        section goes on all the same.
         """
         outcomes: list[Outcome] = []
+        until = time.monotonic() + PATIENCE
         for step in section.steps:
             if isinstance(step, NamedFile):
                 self.write(step)
                 continue
-            if step.background:
-                outcomes += [self.start(step) for _ in range(step.background)]
-            else:
-                outcome = self.run(step)
-                for _ in range(2):
-                    outcome = self.again(step) if outcome.busy else outcome
-                outcomes.append(outcome)
-            if not outcomes[-1].as_told:
+            outcomes += [self.start(step) for _ in range(step.background)]
+            if not step.background:
+                outcomes.append(self._run_quietly(step, until))
+            if not (outcomes[-1].as_told or outcomes[-1].busy):
                 break
         return outcomes
+
+    def _run_quietly(self, command: Command, until: float) -> Outcome:
+        outcome = self.run(command)
+        for _ in range(2):
+            if outcome.busy and time.monotonic() < until:
+                outcome = self.again(command)
+        return outcome
 
     def _goes_on(self, pid: str) -> bool:
         """Tell whether what was started has not ended; the shell buries its dead before it answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,17 +52,23 @@ def test_the_locustfile_of_a_page_sends_what_its_plan_names(page: str, tmp_path:
     assert done.returncode == 40, done.stdout + done.stderr
 
 
+def stock_run(folder: Path, limit: str) -> subprocess.CompletedProcess[str]:
+    """Run the page's stock locustfile with Locust alone, against nobody."""
+    words = ["-f", "shop_stock.py", "--headless", "-u", "2", "-r", "2", "-t", limit, "-H", NOBODY]
+    command = [sys.executable, "-m", "locust", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
 def test_the_stock_locustfile_is_recorded(tmp_path: Path) -> None:
-    """Locust runs it with the one line more, and a run stands in the results; nobody answers here."""
+    """Locust runs it with the one line more, and the page's table judges what stands in the results."""
     written("migrating-from-locust", tmp_path)
-    words = ["-f", "shop_stock.py", "--headless", "-u", "2", "-t", "1s", "-H", NOBODY]
-    done = subprocess.run(
-        [sys.executable, "-m", "locust", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = stock_run(tmp_path, "4s")
+    if done.returncode == 30:  # Locust takes its imports off the time; on a busy machine nothing is left
+        done = stock_run(tmp_path, "15s")
     assert done.returncode == 1, done.stderr  # Locust's own rule: some request failed
-    assert list((tmp_path / "results").glob("locust-*/run.db"))
-    judged = loadgate(tmp_path, "verdict", "latest", "--sla", "scenarios/sla/shop.toml")
-    assert judged.stdout.splitlines()[0].split()[0] in ("FAIL", "INVALID", "INCONCLUSIVE"), judged
+    judged = loadgate(tmp_path, "verdict", "latest", "--sla", "scenarios/sla/shop.toml", "--json")
+    (row,) = [row for row in json.loads(judged.stdout)["objectives"] if row["name"] == "error_rate"]
+    assert (row["value"], row["n"] > 0) == (100, True)
 
 
 def test_the_workflow_of_the_tutorial_is_a_workflow() -> None:
