@@ -41,7 +41,7 @@ format: install ## Mend what the linters can mend
 	$(BIN)/ruff format .
 
 docs: install ## Build the site of the documentation into build/docs; a broken link is an error
-	$(BIN)/python -m sphinx -W --keep-going -n -q -b html -d build/doctrees docs build/docs
+	$(BIN)/python -m sphinx -E -a -W --keep-going -n -q -b html -d build/doctrees docs build/docs
 
 reference: install ## Write the tables of docs/ that come from the code anew
 	$(BIN)/python docs/_extensions/page_tables.py

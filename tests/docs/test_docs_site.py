@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import loadgate_site
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md"))
@@ -75,6 +77,16 @@ def test_opening_a_page_asks_no_other_host(site: Path) -> None:
     assert re.findall(r"(?:@import\s+|url\()[\"']?(?:https?:)?//[^)\s]*", styles) == []
 
 
+def test_a_page_in_no_list_comes_last() -> None:
+    """The navigation is the lists of index.md by their headings, then whatever they do not name."""
+    index = "# Index\n\n[a](a.md)\n\n## One\n\n- [B](b.md): x\n- [C](sub/c.md)\n\n## Two\n\nText.\n"
+    made = loadgate_site.navigation(index, ["a", "b", "sub/c", "d"])
+    assert re.findall(r":caption: (.+)\n\n((?:[\w/]+\n)+)", made) == [
+        ("One", "b\nsub/c\n"),
+        ("More", "a\nd\n"),
+    ]
+
+
 def test_the_tables_of_the_code_are_on_the_pages(site: Path) -> None:
     """The marks of the pages are gone, and what takes their place is there."""
     settings = (site / "reference" / "settings.html").read_text(encoding="utf-8")
@@ -85,15 +97,15 @@ def test_the_tables_of_the_code_are_on_the_pages(site: Path) -> None:
 
 @pytest.mark.parametrize(
     ("link", "complaint"),
-    [("second.md#no-such-heading", "no-such-heading"), ("third.md", "third.md"), ("", "toctree")],
+    [("second.md#no-such-heading", "no-such-heading"), ("third.md", "third.md"), ("../x.toml", "x.toml")],
 )
 def test_a_broken_link_fails_the_build(tmp_path: Path, link: str, complaint: str) -> None:
-    """An anchor or a page that is not there, and a page that is in no list, are errors that name it."""
+    """An anchor, a page or a file that is not there is an error that names it."""
     docs = tmp_path / "docs"
     shutil.copytree(DOCS / "_extensions", docs / "_extensions", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(DOCS / "conf.py", docs)
-    (docs / "second.md").write_text("# Second\n\n" + (f"See [this]({link}).\n" if link else ""))
-    (docs / "index.md").write_text("# Index\n\n## Pages\n\n" + ("- [Second](second.md)\n" if link else ""))
+    (docs / "second.md").write_text(f"# Second\n\nSee [this]({link}).\n")
+    (docs / "index.md").write_text("# Index\n\n## Pages\n\n- [Second](second.md)\n")
     done = build(docs, tmp_path)
     assert done.returncode != 0
     assert complaint in done.stderr
