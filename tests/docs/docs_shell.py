@@ -33,7 +33,7 @@ _FILE = re.compile(r"^`([\w./-]+)`:$")
 _CODE = re.compile(r"#.*\bexit code (\d+)")
 _BUSY = ("the generator was saturated", "this machine was too busy")
 _READY = '"ready":true'
-PATIENCE = 45.0
+PATIENCE = 30.0
 """Seconds of a section after which nothing is done again."""
 _SHORTER = (
     (r'(?m)^(ramp\s*=\s*)"[^"]+"', r'\1"300ms"'),
