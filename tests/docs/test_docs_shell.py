@@ -70,9 +70,11 @@ def test_the_commands_of_a_section_do_what_it_says(followed: dict[str, list[Outc
     """Each one ends with the status that the page tells, or goes on where the page says that it does."""
     outcomes = followed[title]
     amiss = [outcome for outcome in outcomes if not outcome.as_told]
-    if amiss and amiss[0].busy:  # what comes after it may lack its run
+    # After a void run exit 2 is right for what would have used it; nothing else is excused.
+    wrong = [outcome for outcome in amiss if not outcome.busy and not (amiss[0].busy and outcome.code == 2)]
+    assert [str(outcome) for outcome in wrong] == []
+    if amiss:
         pytest.skip(f"shell blocks: this machine was too busy: {amiss[0]}")
-    assert [str(outcome) for outcome in amiss] == []
 
 
 def test_only_known_commands_are_left_out() -> None:
