@@ -14,14 +14,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from loadgate.plan.alerts import AlertEntry
+from loadgate.plan.campaign import Campaign
 from loadgate.plan.fields import PerSecond, Seconds
 from loadgate.plan.scenario import Scenario
 from loadgate.plan.sla import Limit, Objective
+from loadgate.plan.units import format_duration, format_rate
 
 FILES: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Scenario", "", Scenario),
     ("SLA table", "[[objective]]", Objective),
     ("Alert rules", "[[alert]]", AlertEntry),
+    ("Campaign", "", Campaign),
 )
 """Each kind of plan file: its title, the table its model is (none: the file itself), and the model."""
 
@@ -96,7 +99,7 @@ def _kind(field: FieldInfo, read: bool) -> str:
     if read and kind in ("number", "table"):
         kind = "quantity"
     bounds = [
-        f"{words} {getattr(mark, name):g}"
+        f"{words} {_bound(getattr(mark, name), kind)}"
         for mark in _marks(field)
         for of, (name, words) in _BOUNDS.items()
         if isinstance(mark, of)
@@ -109,7 +112,13 @@ def _example(field: FieldInfo) -> str:
     sample = field.examples[0] if field.examples else None
     if sample is None or isinstance(sample, dict | list):
         return ""
-    return f'such as `"{sample}"`' if isinstance(sample, str) else f"such as `{sample}`"
+    written = isinstance(sample, str) and not sample.startswith("[")  # a list is given as TOML
+    return f'such as `"{sample}"`' if written else f"such as `{sample}`"
+
+
+def _bound(value: float, kind: str) -> str:
+    """Say a bound, of a duration with its unit."""
+    return f'`"{format_duration(value)}"`' if kind == "duration" and value else f"{value:g}"
 
 
 def _marks(field: FieldInfo) -> Iterator[Any]:
@@ -160,20 +169,20 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, float) and _words(field.annotation, field.metadata) == "number":
         return f"`{value:.12g}` in SI units"
     if isinstance(value, tuple) and _words(field.annotation, field.metadata) == "text":
-        return f'`"{"..".join(dict.fromkeys(f"{part:g}s" for part in value))}"`'
+        return f'`"{"..".join(dict.fromkeys(map(format_duration, value)))}"`'
     return _cell(f"`{_toml(value, _words(field.annotation, field.metadata))}`")
 
 
 def _toml(value: Any, kind: str) -> str:
-    """Write a value as a plan file does; durations in seconds, rates per second."""
+    """Write a value as a plan file does."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list | frozenset):
         return "[" + ", ".join(_toml(part, "") for part in value) + "]"
     if kind.startswith("duration"):
-        return f'"{value:g}s"'
+        return f'"{format_duration(value)}"'
     if kind.startswith("rate"):
-        return f'"{value:g}/s"'
+        return f'"{format_rate(value)}"'
     return f'"{value}"' if isinstance(value, str | Path) else f"{value}"
 
 

@@ -65,7 +65,7 @@ def test_the_stock_locustfile_is_recorded(tmp_path: Path) -> None:
     done = stock_run(tmp_path, "4s")
     if done.returncode == 30:  # Locust takes its imports off the time; on a busy machine nothing is left
         done = stock_run(tmp_path, "15s")
-    assert done.returncode == 1, done.stderr  # Locust's own rule: some request failed
+    assert done.returncode == 1, done.stdout + done.stderr  # Locust's own rule: some request failed
     judged = loadgate(tmp_path, "verdict", "latest", "--sla", "scenarios/sla/shop.toml", "--json")
     (row,) = [row for row in json.loads(judged.stdout)["objectives"] if row["name"] == "error_rate"]
     assert (row["value"], row["n"] > 0) == (100, True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import database_tables
 import page_tables
 import settings_tables
+from loadgate.plan.campaign import Campaign
 from loadgate.plan.scenario import Scenario
 from loadgate.plan.strict import keys_of
 
@@ -54,11 +55,12 @@ def tables(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
             yield from tables(nested)
 
 
-def test_every_key_of_a_scenario_is_in_the_settings() -> None:
+@pytest.mark.parametrize("plan", [Scenario, Campaign])
+def test_every_key_of_a_plan_is_in_the_settings(plan: type[BaseModel]) -> None:
     """Whatever is added to the models is on the page; what is written as text has no table of its own."""
     told = {key for line in SETTINGS.splitlines() if line.startswith("| `") for key in [line.split("`")[1]]}
     spelt = {"Limit", "Growth"}
-    wanted = {key for model in tables(Scenario) if model.__name__ not in spelt for key in keys_of(model)}
+    wanted = {key for model in tables(plan) if model.__name__ not in spelt for key in keys_of(model)}
     assert wanted - told == set()
 
 
