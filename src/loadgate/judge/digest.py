@@ -29,7 +29,7 @@ from loadgate.measure.slots import boundary
 from loadgate.measure.window import Window, series_of
 from loadgate.plan.drift import Drift
 from loadgate.plan.sla import Objective
-from loadgate.store.blocks import COARSE
+from loadgate.store.blocks import COARSE, TOTAL
 from loadgate.store.database import RunReader
 
 MOST_ROWS: Final = 50_000
@@ -37,6 +37,8 @@ MOST_ROWS: Final = 50_000
 MOST_CELLS: Final = 504
 LEAST_CELLS: Final = 240
 """Cells of an endpoint: as many as fit into `_ALL_CELLS` over all endpoints that are judged, within these."""
+_LEAST_OF_TOTALS: Final = 120
+"""Cells that are enough where each is made of totals."""
 _ALL_CELLS: Final = 2400
 
 
@@ -88,7 +90,8 @@ def digested(
             if parts.objective.metric == "throughput":
                 parts.add(_NO_ROWS, piece.tallies)
     cells = _Cells(slots(steady, cell), wanted)
-    for piece in reader.pieces(STEADY, end=until, series=JUDGED_SERIES):
+    totals = _totals(reader, steady, until, rows, cell)
+    for piece in reader.pieces(STEADY, end=until, series=JUDGED_SERIES, totals=totals):
         newest = int(piece.seconds.max())
         _count_within(within, steady, piece.tallies)
         for parts in rows:
@@ -107,6 +110,25 @@ def digested(
     return ColumnWindows(cells.columns().followed_by(others.tallies())), digest
 
 
+def _totals(
+    reader: RunReader, steady: Sequence[Interval], until: float | None, rows: Sequence[Parts], cell: float
+) -> list[tuple[int, int]]:
+    """Return the blocks whose total says all that is asked of their rows."""
+    starts = [slot.start for slot in slots(steady, cell)]
+    found = []
+    for first, end in reader.totals():
+        inside = any(math.floor(part.start) <= first and end <= part.end for part in steady)
+        one_cell = bisect_right(starts, first + 0.5) == bisect_right(starts, end - 0.5)
+        if (
+            inside
+            and one_cell
+            and (until is None or end <= until)
+            and all(one.takes(first, end) for one in rows)
+        ):
+            found.append((first, end))
+    return found
+
+
 def _distinct(objectives: Iterable[Objective]) -> list[Objective]:
     return list({definition(row): row for row in objectives}.values())
 
@@ -117,7 +139,13 @@ def _cell(reader: RunReader, wanted: Wanted, steady: Sequence[Interval]) -> floa
     most = max(LEAST_CELLS, min(MOST_CELLS, _ALL_CELLS // max(len(endpoints), 1)))
     extent = reader.extent(STEADY)
     length = max(1, extent[2] if extent else 1, math.ceil(total_length(steady) / most))
-    return float(length if length <= COARSE else math.ceil(length / COARSE) * COARSE)
+    if length <= COARSE:
+        return float(length)
+    # A cell of whole totals is read from these, which is worth some of the cells.
+    whole = math.ceil(length / TOTAL) * TOTAL
+    if total_length(steady) >= whole * _LEAST_OF_TOTALS and reader.totals():
+        return float(whole)
+    return float(math.ceil(length / COARSE) * COARSE)
 
 
 def _parts(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from loadgate.errors import MeasureError
 from loadgate.measure.codec import HEADER_BYTES, LARGEST_PAYLOAD, header_of
 from loadgate.measure.exact import check_exact
-from loadgate.measure.histogram import STORED_VERSION, Histogram
+from loadgate.measure.histogram import PLAIN_VERSION, REST_VERSION, STORED_VERSION, Histogram, rest_of
 from loadgate.measure.layout import COUNTERS, Int64s, Ints
 from loadgate.measure.packed import Exact, exact_of
 
@@ -26,6 +26,7 @@ _AT_ONCE: Final = 512
 """Histograms that are decoded in one go."""
 _BYTES_AT_ONCE: Final = 96 * 1024
 """Bytes of them: what comes of these, some forty times as much, is to stay in the processor's cache."""
+_VERSIONS: Final = (STORED_VERSION, PLAIN_VERSION, REST_VERSION)
 _LONGEST_EXACT: Final = 8
 """Bytes of the longest exact number that is taken here: 56 bits."""
 _PREFIX: Final = 1 + 4 * _LONGEST_EXACT
@@ -62,7 +63,8 @@ def _batches(blobs: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """Cut the blobs into batches, none of them empty."""
     first = size = 0
     for at, blob in enumerate(blobs):
-        if at > first and (at - first == _AT_ONCE or size + len(blob) > _BYTES_AT_ONCE):
+        other = at > first and blob[:1] != blobs[first][:1]
+        if other or (at > first and (at - first == _AT_ONCE or size + len(blob) > _BYTES_AT_ONCE)):
             yield blobs[first:at]
             first, size = at, 0
         size += len(blob)
@@ -73,7 +75,7 @@ def _batches(blobs: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def _decoded(blobs: Sequence[bytes]) -> Decoded:
     numbers = _exact_numbers(blobs)
     if numbers is not None:
-        found = _counters([blob[at:] for blob, at in zip(blobs, numbers[1], strict=True)])
+        found = _counters_of(blobs, numbers[1])
         if found is not None:
             lengths, indices, counts = found
             minimum, width, total_us, overflow = numbers[0]
@@ -99,13 +101,16 @@ def _one_by_one(blobs: Sequence[bytes]) -> Decoded:
 
 
 def _exact_numbers(blobs: Sequence[bytes]) -> tuple[Int64s, list[int]] | None:
-    """Return minimum, width, sum and overflow of all, and where each payload begins; None: unusual."""
+    """Return minimum, width, sum and overflow of all, and where each payload begins; None: unusual.
+
+    All are of the same version then.
+    """
     data = np.frombuffer(b"".join([blob[:_PREFIX].ljust(_PREFIX, b"\x80") for blob in blobs]), np.uint8)
     starts = np.arange(len(blobs)) * _PREFIX
     values, stops, _, _ = _numbers(data, np.int64)
     # The version is a byte of its own, and so the end of a number, whatever the rest before it meant.
     versions = np.searchsorted(stops, starts)
-    if (data[starts] != STORED_VERSION).any() or versions[-1] + 4 >= len(stops):
+    if data[0] not in _VERSIONS or (data[starts] != data[0]).any() or versions[-1] + 4 >= len(stops):
         return None
     which = versions[:, np.newaxis] + np.arange(5)
     ends = stops[which]
@@ -113,6 +118,45 @@ def _exact_numbers(blobs: Sequence[bytes]) -> tuple[Int64s, list[int]] | None:
         return None
     begins: list[int] = (ends[:, -1] + 1 - starts).tolist()
     return values[which[:, 1:]].T, begins
+
+
+def _counters_of(blobs: Sequence[bytes], begins: Sequence[int]) -> tuple[Int64s, Ints, Ints] | None:
+    """Return number, indices and counts of the counters in use of blobs of one version; None: unusual."""
+    bodies = [blob[at:] for blob, at in zip(blobs, begins, strict=True)]
+    if blobs[0][0] == STORED_VERSION:
+        return _counters(bodies)
+    if blobs[0][0] == PLAIN_VERSION:
+        return _side_by_side(bodies)
+    wholes, parts = zip(*(rest_of(body, 0) for body in bodies), strict=True)
+    found = _side_by_side([*wholes, *parts])
+    return None if found is None else _rest(*found)
+
+
+def _side_by_side(payloads: Sequence[bytes]) -> tuple[Int64s, Ints, Ints] | None:
+    """Return what `_counters` does of counters that are not compressed."""
+    sizes = np.array([len(payload) for payload in payloads])
+    if not sizes.all():
+        return None
+    data, ends = np.frombuffer(b"".join(payloads), np.uint8), sizes.cumsum()
+    return None if (data[ends - 1] >= 0x80).any() else _in_use(data, ends)
+
+
+def _rest(lengths: Int64s, indices: Ints, counts: Ints) -> tuple[Int64s, Ints, Ints] | None:
+    """Take the second half of the histograms from the first, one by one; None where less than 0 is left."""
+    number = lengths.size // 2
+    keys = np.repeat(np.arange(lengths.size) % number, lengths) * COUNTERS + indices
+    split = int(lengths[:number].sum())
+    whole, part = keys[:split], keys[split:]
+    at = whole.searchsorted(part)
+    if int(at.max()) >= split or (whole[at] != part).any():
+        return None
+    left = counts[:split].astype(np.int64)
+    left[at] -= counts[split:]
+    if int(left.min()) < 0:
+        return None
+    used = np.flatnonzero(left)
+    sizes = np.bincount(whole[used] // COUNTERS, minlength=number)
+    return (sizes, indices[:split][used], left[used].astype(counts.dtype)) if sizes.all() else None
 
 
 def _counters(packed: Sequence[bytes]) -> tuple[Int64s, Ints, Ints] | None:

@@ -19,7 +19,7 @@ from hdrh import codec as hdr_codec
 from hdrh.histogram import HdrHistogram
 
 from loadgate.errors import MeasureError
-from loadgate.measure.layout import COUNTERS, HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS, Int64s
+from loadgate.measure.layout import COUNTERS, HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS, Int64s, Ints
 
 _WORD_BYTES = 8
 _BYTES_PER_COUNTER = 9
@@ -45,14 +45,30 @@ def encode_counts(counts: Int64s) -> bytes:
 
     Counters after the last one in use are left out.
     """
+    return compressed(encode_counters(counts))
+
+
+def compressed(counters: bytes) -> bytes:
+    """Return the compressed V2 payload of what `encode_counters` gave."""
+    return zlib.compress(header_of(len(counters)) + counters)
+
+
+def encode_counters(counts: Int64s) -> bytes:
+    """Return what follows the header of a V2 payload, not compressed."""
     used = np.flatnonzero(counts != 0)
-    limit = int(used[-1]) + 1 if used.size else 0
-    counts = np.ascontiguousarray(counts, dtype=np.int64)
+    return encode_used(used, counts[used])
+
+
+def encode_used(indices: Ints, counts: Ints) -> bytes:
+    """Return what `encode_counters` does, of the counters in use."""
+    if not indices.size:
+        return b""
+    limit = int(indices[-1]) + 1
+    dense = np.zeros(limit, np.int64)
+    dense[indices] = counts
     room = np.empty(limit * _BYTES_PER_COUNTER + 1, np.uint8)
-    length = 0
-    if limit:
-        length = hdr_codec.encode(counts.ctypes.data, limit, _WORD_BYTES, room.ctypes.data, room.size)
-    return zlib.compress(header_of(length) + room[:length].tobytes())
+    length = hdr_codec.encode(dense.ctypes.data, limit, _WORD_BYTES, room.ctypes.data, room.size)
+    return room[:length].tobytes()
 
 
 def decode_counts(blob: bytes) -> Int64s:
@@ -61,7 +77,20 @@ def decode_counts(blob: bytes) -> Int64s:
     Raise MeasureError when the blob is damaged, inflates to more than a full histogram, or has
     another range or precision than `layout`.
     """
-    payload = _inflated(blob)
+    return _decoded(_inflated(blob))
+
+
+def decode_counters(counters: bytes) -> Int64s:
+    """Return the dense array of counts that `encode_counters` made the bytes of.
+
+    Raise MeasureError when they are damaged.
+    """
+    if len(counters) > LARGEST_PAYLOAD - HEADER_BYTES:
+        raise MeasureError("a histogram has more counters than a full one")
+    return _decoded(header_of(len(counters)) + counters)
+
+
+def _decoded(payload: bytes) -> Int64s:
     counts = np.zeros(COUNTERS, np.int64)
     if len(payload) > _HEADER.size:
         try:

@@ -43,6 +43,10 @@ _ROW = 128
 """Counters that a percentile query sums at a time; 128 measured fastest of 64 to 1024."""
 STORED_VERSION = 1
 """The first byte of what `Histogram.encode` gives."""
+PLAIN_VERSION = 2
+"""The first byte of a histogram whose counters are not compressed; see `store.series_blob`."""
+REST_VERSION = 3
+"""The first byte of a histogram whose counters are those of one less those of another."""
 
 
 class Sparse(NamedTuple):
@@ -372,17 +376,30 @@ class Histogram:
         One version byte; for a histogram that is not empty then the varints minimum, maximum - minimum,
         sum, overflow, and the compressed V2 payload of the `hdrhistogram` package.
         """
-        out = bytearray([STORED_VERSION])
-        if self.minimum is None or self.maximum is None:
-            return bytes(out)
+        if not self.total:
+            return bytes([STORED_VERSION])
+        return bytes([STORED_VERSION]) + self.encode_exact() + codec.compressed(self.encode_counters())
+
+    def encode_counters(self) -> bytes:
+        """Return the counters as they stand in a V2 payload after its header, not compressed."""
+        return codec.encode_used(*self.to_sparse())
+
+    def encode_exact(self) -> bytes:
+        """Return the varints minimum, maximum - minimum, sum and overflow of a histogram with values."""
+        assert self.minimum is not None
+        assert self.maximum is not None
+        out = bytearray()
         for number in (self.minimum, self.maximum - self.minimum, self.sum, self.overflow):
             append_varint(out, number)
-        return bytes(out) + codec.encode_counts(self.counts())
+        return bytes(out)
 
     @classmethod
     def decode(cls, blob: bytes) -> Histogram:
-        """Return the histogram that `encode` made the blob of. Raise MeasureError when it is damaged."""
-        if not blob or blob[0] != STORED_VERSION:
+        """Return the histogram that `encode` made the blob of, or `store.series_blob` gives the parts of.
+
+        Raise MeasureError when it is damaged.
+        """
+        if not blob or blob[0] not in (STORED_VERSION, PLAIN_VERSION, REST_VERSION):
             raise MeasureError("a stored histogram is empty or of an unknown version")
         if len(blob) == 1:
             return cls()
@@ -390,7 +407,7 @@ class Histogram:
         width, at = read_varint(blob, at)
         total_us, at = read_varint(blob, at)
         overflow, at = read_varint(blob, at)
-        part, total = _part_of(codec.decode_counts(blob[at:]))
+        part, total = _part_of(_counts_in(blob, at))
         if total == 0:
             raise MeasureError("a stored histogram has a minimum but no values")
         return cls.from_part(part, total, minimum, minimum + width, total_us, overflow)
@@ -433,6 +450,27 @@ def part_of_indices(indices: Int64s) -> Part:
     counts = np.bincount(indices)
     used = (counts != 0).nonzero()[0]
     return Part(used, counts[used])
+
+
+def rest_of(blob: bytes, at: int) -> tuple[bytes, bytes]:
+    """Return the counters that lie at offset `at` of a REST_VERSION histogram: of the whole, of the part."""
+    length, at = read_varint(blob, at)
+    if at + length > len(blob):
+        raise MeasureError("a stored histogram is cut short")
+    return blob[at : at + length], blob[at + length :]
+
+
+def _counts_in(blob: bytes, at: int) -> Int64s:
+    """Return the dense array of counts of a stored histogram whose counters begin at offset `at`."""
+    if blob[0] == STORED_VERSION:
+        return codec.decode_counts(blob[at:])
+    if blob[0] == PLAIN_VERSION:
+        return codec.decode_counters(blob[at:])
+    whole, part = rest_of(blob, at)
+    counts = codec.decode_counters(whole) - codec.decode_counters(part)
+    if int(counts.min()) < 0:
+        raise MeasureError("a histogram holds a negative count")
+    return counts
 
 
 def _part_of(counts: Int64s) -> tuple[Part, int]:

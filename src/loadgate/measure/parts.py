@@ -269,6 +269,20 @@ class Parts:
         """Return the number of the window that a row of a second, or a later one, belongs to at the least."""
         return max(0, bisect_right(self._starts, second + 0.5) - 1)
 
+    def takes(self, first: int, end: int) -> bool:
+        """Tell whether the sum of the rows of seconds first..end (excluded) does as well as these rows.
+
+        It does where all their windows were evaluated before, and where all belong to one window.
+        """
+        low, high = self.slot_at(first), self.slot_at(end - 1)
+        if self.objective.metric == "throughput":
+            # An answer counts where its second begins, or for a window that begins within it.
+            low = max(0, bisect_right(self._starts, first) - 1)
+            high = max(low, bisect_right(self._starts, end) - 1)
+        elif low == high:
+            return True
+        return bool(self._known[low : high + 1].all())
+
     def close(self, upto: int | None = None) -> None:
         """Evaluate the windows whose number is less than `upto` (None: all): no more rows of theirs come."""
         last = len(self.cut) if upto is None else upto

@@ -23,10 +23,11 @@ from loadgate.measure.window import Window, windows_merged
 from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError
 from loadgate.store.blocks import COARSE, MIDDLE, Block, Blocks, Horizon
-from loadgate.store.fleet_ledger import LONGEST_ROW, FleetLedger
+from loadgate.store.fleet_ledger import LONGEST_ROW, FleetLedger, LedgerRow
 from loadgate.store.fleet_rows import merge_fleet
 from loadgate.store.objective_table import ObjectiveTable
 from loadgate.store.rows import WINDOW_COLUMNS, encoded_histograms, row_of, tally_of
+from loadgate.store.totals import Totals
 from loadgate.store.values import read_value
 
 COMPACTED: Final = "compacted"
@@ -65,6 +66,7 @@ class Compaction:
         self._blocks: Blocks | None = None
         self._objectives = ObjectiveTable(connection)
         self._ledger = FleetLedger(connection)
+        self._totals = Totals(connection)
         if self.middle is not None:
             self._plan()
 
@@ -79,9 +81,23 @@ class Compaction:
         return None if block is None else (block.first, block.end - block.first)
 
     def note_late(self, heads: Iterable[Head]) -> None:
-        """Note what came of a time whose objectives' windows were evaluated before."""
-        if self.middle is not None:
-            self._objectives.note_late(heads)
+        """Note what came of a time whose objectives' windows were evaluated before, or that was summed."""
+        if self.middle is None:
+            return
+        late = [head for head in heads if head.second < self.middle]
+        self._objectives.note_late(late)
+        for first, end in {(head.second, head.end) for head in late if head.phase == STEADY}:
+            # The row that it went into may be longer.
+            self._totals.note(*self._covering(first, end))
+
+    def note_ledger(self, rows: Iterable[LedgerRow]) -> None:
+        """Note what the ledger says anew of a time that was summed: the marks of a loss may change."""
+        for row in rows:
+            self._totals.note(row.second, row.second + row.span)
+
+    def _covering(self, first: int, end: int) -> tuple[int, int]:
+        found = self.place(first, end - first)
+        return (first, end) if found is None else (found[0], sum(found))
 
     # ---- a step
 
@@ -100,6 +116,8 @@ class Compaction:
         if end is not None:
             self._merge(self.middle, end, MIDDLE)
             self.middle = end
+            return {"middle": self.middle, "coarse": self.coarse}
+        if self._totals.step(self._blocks, self.coarse, self.middle):
             return {"middle": self.middle, "coarse": self.coarse}
         block = self._blocks.block(self.coarse, COARSE)
         if block.end <= min(math.floor(now) - horizon.middle, self.middle):

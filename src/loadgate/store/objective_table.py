@@ -24,7 +24,7 @@ from loadgate.measure.parts import STEADY, Part, Parts, definition, is_of_reques
 from loadgate.measure.slots import Interval, boundary, slots
 from loadgate.measure.window import ENDINGS
 from loadgate.plan.sla import Objective
-from loadgate.store.blocks import COARSE
+from loadgate.store.blocks import TOTAL
 from loadgate.store.values import to_json
 
 AFTER: Final = 600
@@ -162,9 +162,9 @@ class ObjectiveTable:
 
 
 def needs_keeping(objective: Objective) -> bool:
-    """Tell whether an objective's windows must be kept: rows of a minute show whole minutes exactly."""
+    """Tell whether an objective's windows must be kept: totals of five minutes show such windows exactly."""
     # An answer counts for throughput where its window begins, which a fraction of a second may move.
-    return is_of_requests(objective) and (objective.every % COARSE != 0 or objective.metric == "throughput")
+    return is_of_requests(objective) and (objective.every % TOTAL != 0 or objective.metric == "throughput")
 
 
 def part_values(part: Part) -> tuple[object, ...]:

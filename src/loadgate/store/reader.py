@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
@@ -27,6 +27,7 @@ from loadgate.store.values import from_json, read_value
 from loadgate.store.writer import Event
 
 _WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window"
+_TOTAL_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window_total"
 
 
 class DeltaSource(NamedTuple):
@@ -139,16 +140,19 @@ class RunReader:
         rows: int = 96,
         *,
         but: str | None = None,
+        totals: Sequence[tuple[int, int]] = (),
     ) -> Iterator[Columns]:
         """Give the windows that `columns` gives piece by piece, so that memory does not grow with the run.
 
         Pieces are of so many windows and in order of time; within a piece windows are in order of endpoint,
-        then of time. `but` is a phase that is left out.
+        then of time. `but` is a phase that is left out. In the place of the steady rows of `totals`, some of
+        those that `totals` gives, in order, their sums are given: as one row, without the series that these
+        lack.
         """
         chosen, values = _chosen(phase, None, end, None)
         if but is not None:
             chosen, values = f"{chosen} AND phase <> ?", [*values, but]
-        found = self._rows(f"{_WINDOW_SELECT} {chosen} ORDER BY second, span, endpoint, phase", values)
+        found = self._with_totals(chosen, values, totals)
         while piece := list(islice(found, rows)):
             piece.sort(key=itemgetter(2))
             part = Encoded()
@@ -158,6 +162,28 @@ class RunReader:
                     part.histograms.append([] if series == () else encoded_histograms(row[-2], series))
                 columns = Columns.decoded([part])
             yield columns
+
+    def _with_totals(
+        self, chosen: str, values: list[Any], totals: Sequence[tuple[int, int]]
+    ) -> Iterator[sqlite3.Row | tuple[Any, ...]]:
+        """Give rows in order of time, and those of some blocks as their totals."""
+        order = "ORDER BY second, span, endpoint, phase"
+        if not totals:
+            yield from self._rows(f"{_WINDOW_SELECT} {chosen} {order}", values)
+            return
+        at = float("-inf")
+        for first, end in [*_put_together(totals), (float("inf"), float("inf"))]:
+            limits = "AND second >= ? AND second < ?"
+            yield from self._rows(f"{_WINDOW_SELECT} {chosen} {limits} {order}", [*values, at, first])
+            yield from self._rows(f"{_TOTAL_SELECT} {chosen} {limits} {order}", [*values, first, end])
+            at = end
+
+    def totals(self) -> list[tuple[int, int]]:
+        """Give the first second and the end of the blocks whose steady rows are summed, in order."""
+        rows = self._rows(
+            "SELECT second, second + span FROM total_block WHERE state = 'whole' ORDER BY 1", []
+        )
+        return [(int(first), int(end)) for first, end in rows]
 
     def extent(self, phase: str | None = None) -> tuple[int, int, int] | None:
         """Give the first second of any window, the end of the last one, and the longest span; or None."""
@@ -310,3 +336,14 @@ def _chosen(
         clauses.append(f"endpoint IN ({', '.join('?' * len(names))})")
         values += names
     return f"WHERE {' AND '.join(clauses)}", values
+
+
+def _put_together(blocks: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+    """Return the stretches that blocks in order make up."""
+    found: list[tuple[float, float]] = []
+    for first, end in blocks:
+        if found and found[-1][1] == first:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((first, end))
+    return found

@@ -12,6 +12,8 @@ from loadgate.errors import StoreError
 from loadgate.measure.columns import Tally
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.window import Count, Series, Window
+from loadgate.store import series_blob
+from loadgate.store.series_blob import pack_series
 from loadgate.store.values import from_json, to_json
 
 KEY_COLUMNS = ("second", "span", "endpoint", "phase")
@@ -29,7 +31,10 @@ _LONGEST_HISTOGRAM = 1 << 20
 
 
 def row_of(window: Window) -> tuple[Any, ...]:
-    """Give the values of a window's row in the order of WINDOW_COLUMNS; StoreError for unknown counts."""
+    """Give the values of a window's row in the order of WINDOW_COLUMNS; StoreError for unknown counts.
+
+    Windows of a second, which change often, are packed the fast way; longer ones the small way.
+    """
     unknown = window.counts.keys() - _KNOWN_COUNTS
     if unknown:
         raise StoreError(f"a window holds a count that the run database has no column for: {min(unknown)!r}")
@@ -40,7 +45,7 @@ def row_of(window: Window) -> tuple[Any, ...]:
         window.phase,
         *(window.counts.get(name, 0) for name in COUNT_COLUMNS),
         to_json(dict(sorted(window.over.items()))),
-        pack_histograms(window.histograms),
+        pack_histograms(window.histograms) if window.span == 1 else pack_series(window.histograms),
     )
 
 
@@ -105,7 +110,9 @@ def unpack_histograms(blob: bytes, series: Collection[str] | None = None) -> dic
 
 
 def encoded_histograms(blob: bytes, series: Collection[str] | None = None) -> list[tuple[str, bytes]]:
-    """Unpack them as `unpack_histograms` does, and leave them encoded."""
+    """Unpack them as `unpack_histograms` does, and leave them encoded; those of `series_blob` as well."""
+    if blob and blob[0] == series_blob.VERSION:
+        return series_blob.series_of_blob(blob, series)
     if len(blob) < 2 or blob[0] != _VERSION:
         raise StoreError(
             "stored histograms are damaged or of an unknown version", hint="use a copy of the run"

@@ -212,7 +212,7 @@ class RunWriter:
         deltas: Sequence[Delta],
         events: list[Event],
         run_values: Mapping[str, Any],
-        ledger: Iterable[LedgerRow],
+        ledger: Sequence[LedgerRow],
     ) -> Acknowledged:
         self._revision += 1
         answer = Acknowledged(self._revision)
@@ -222,6 +222,7 @@ class RunWriter:
         self._windows.merge(packs, self._revision)
         self._compaction.note_late(head for pack in packs for head in pack.heads)
         self._fleet_ledger.store(ledger, self._revision, self._windows.longest)
+        self._compaction.note_ledger(ledger)
         self._failures.merge(
             (failure for delta in fresh for failure in delta.failures), self._windows.admitted
         )
