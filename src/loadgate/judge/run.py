@@ -51,10 +51,11 @@ def coverage(evidence: Evidence) -> Coverage:
     short = []
     for part in evidence.steady:
         seconds = _whole_seconds(part)
-        present = np.zeros(len(seconds), np.int64)
+        present = np.zeros(len(seconds), np.int32)
         for rows in reported.values():
             present += _covers(rows, seconds)
-        total, covered = total + len(seconds), covered + math.fsum(np.minimum(1.0, present / required))
+        shares = [n * min(1.0, k / required) for k, n in enumerate(np.bincount(present).tolist())]
+        total, covered = total + len(seconds), covered + math.fsum(shares)
         short += (np.flatnonzero(present < required) + seconds.start).tolist()
     return Coverage(covered / total if total else 0.0, total, tuple(short))
 
@@ -79,7 +80,12 @@ def _covers(rows: Mapping[int, int], phase: range) -> NDArray[np.bool_]:
     # With the second before the phase and the one after it.
     told = np.zeros(len(phase) + 2, np.bool_)
     for first, bits in rows.items():
-        for place in range(bits.bit_length()):
+        length = bits.bit_length()
+        if bits == (1 << length) - 1:
+            at = first - phase.start + 1
+            told[max(0, at) : max(0, at + length)] = True
+            continue
+        for place in range(length):
             at = first + place - phase.start + 1
             if bits >> place & 1 and 0 <= at < told.size:
                 told[at] = True

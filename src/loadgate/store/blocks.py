@@ -20,7 +20,7 @@ MIDDLE: Final = 10
 """Seconds of a row once it is older than `Horizon.full`."""
 COARSE: Final = 60
 """Seconds of a row once it is older than `Horizon.middle`."""
-TOTAL: Final = 300
+TOTAL: Final = 600
 """Seconds of a total that is kept beside the rows (`store.totals`): a whole number of the longest rows."""
 
 

@@ -12,6 +12,7 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -162,7 +163,7 @@ class ObjectiveTable:
 
 
 def needs_keeping(objective: Objective) -> bool:
-    """Tell whether an objective's windows must be kept: totals of five minutes show such windows exactly."""
+    """Tell whether an objective's windows must be kept: totals of ten minutes show such windows exactly."""
     # An answer counts for throughput where its window begins, which a fraction of a second may move.
     return is_of_requests(objective) and (objective.every % TOTAL != 0 or objective.metric == "throughput")
 
@@ -173,6 +174,7 @@ def part_values(part: Part) -> tuple[object, ...]:
     return (part.value, part.n, part.over, part.over_alert, part.bad, counts, part.late)
 
 
+@lru_cache(maxsize=4096)
 def _counts_of(text: str) -> Mapping[str, int]:
     """Read counts that `part_values` wrote; StoreError for anything else. A week has some 100,000 of them."""
     if text == "{}":
@@ -183,7 +185,7 @@ def _counts_of(text: str) -> Mapping[str, int]:
         found = None
     if not isinstance(found, dict) or not all(type(n) is int for n in found.values()):
         raise StoreError("the counts of a kept window are damaged", hint="use a copy of the run")
-    return found
+    return MappingProxyType(found)
 
 
 def part_of(row: Sequence[object]) -> Part:

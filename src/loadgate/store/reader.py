@@ -29,6 +29,9 @@ from loadgate.store.writer import Event
 _WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window"
 _TOTAL_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window_total"
 
+_MOST_KNOWN = 20_000
+"""Values that are looked for among later ones."""
+
 
 class DeltaSource(NamedTuple):
     """What is known of one incarnation of a worker: deltas committed, come again, and still missing."""
@@ -211,8 +214,10 @@ class RunReader:
             f"SELECT start, span, {', '.join(PART_COLUMNS)} FROM objective_window WHERE objective = ?",
             [head[0]],
         )
+        # The same numbers come again and again; a week has 100,000 windows, and each is to be held once.
+        known: dict[Any, Any] = {}
         with told_as_store_errors("read", self._path):
-            return int(head[1]), {row[0]: (row[1], part_of(row[2:])) for row in rows}
+            return int(head[1]), {row[0]: (row[1], part_of(_shared(row[2:], known))) for row in rows}
 
     def total(
         self,
@@ -273,8 +278,9 @@ class RunReader:
     def fleet(self, after: int | None = None) -> Iterator[FleetRow]:
         """Give the workers' rows of the seconds greater than `after` (None: all), in order of time."""
         clause, values = ("", []) if after is None else ("WHERE second > ?", [after])
+        known: dict[Any, Any] = {}
         for row in self._rows(f"{FLEET_SELECT} {clause} ORDER BY second, worker, incarnation", values):
-            yield fleet_row_of(row)
+            yield fleet_row_of(_shared(row, known))
 
     def ledger(self, after: int | None = None) -> Iterator[LedgerRow]:
         """Give the fleet ledger's rows of the seconds greater than `after` (None: all), in order of time."""
@@ -336,6 +342,13 @@ def _chosen(
         clauses.append(f"endpoint IN ({', '.join('?' * len(names))})")
         values += names
     return f"WHERE {' AND '.join(clauses)}", values
+
+
+def _shared(row: Sequence[Any], known: dict[Any, Any]) -> list[Any]:
+    """Return a row whose values are those of earlier rows where they are equal, and of the same type."""
+    if len(known) > _MOST_KNOWN:
+        known.clear()
+    return [known.setdefault((type(value), value), value) for value in row]
 
 
 def _put_together(blocks: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:

@@ -31,10 +31,7 @@ _LONGEST_HISTOGRAM = 1 << 20
 
 
 def row_of(window: Window) -> tuple[Any, ...]:
-    """Give the values of a window's row in the order of WINDOW_COLUMNS; StoreError for unknown counts.
-
-    Windows of a second, which change often, are packed the fast way; longer ones the small way.
-    """
+    """Give the values of a window's row in the order of WINDOW_COLUMNS; StoreError for unknown counts."""
     unknown = window.counts.keys() - _KNOWN_COUNTS
     if unknown:
         raise StoreError(f"a window holds a count that the run database has no column for: {min(unknown)!r}")
@@ -45,7 +42,7 @@ def row_of(window: Window) -> tuple[Any, ...]:
         window.phase,
         *(window.counts.get(name, 0) for name in COUNT_COLUMNS),
         to_json(dict(sorted(window.over.items()))),
-        pack_histograms(window.histograms) if window.span == 1 else pack_series(window.histograms),
+        pack_series(window.histograms),
     )
 
 

@@ -1,6 +1,6 @@
-"""The histograms of a merged row in one compressed stream.
+"""The histograms of a row in one compressed stream.
 
-Most of a week's disk are the counters of merged rows. Those of all series of a row lie in one stream, so that
+Most of a week's disk are the counters of its rows. Those of all series of a row lie in one stream, so that
 what each would say anew (header, code tables) is said once; and where every ok answer was a hit or a miss,
 the misses' counters are those of all less those of the hits, and are not written at all. Inflating one stream
 costs less than one for each series.
@@ -32,7 +32,7 @@ _NUMBERS: Final = {name: number for number, name in enumerate(CODES)}
 _OK, _HIT, _MISS = str(Series.RESPONSE_OK), str(Series.RESPONSE_HIT), str(Series.RESPONSE_MISS)
 _HINT: Final = "use a copy of the run"
 _LONGEST: Final = len(CODES) * (LARGEST_PAYLOAD + 128)
-_LEVEL: Final = 6
+_LEVEL: Final = 4
 _HEAD: Final = struct.Struct(">BBI")
 _PLAIN: Final = bytes([PLAIN_VERSION])
 _REST: Final = bytes([REST_VERSION])

@@ -1,7 +1,7 @@
-"""Keep what the steady rows of each five minutes come to, so that a week is judged in seconds.
+"""Keep what the steady rows of each ten minutes come to, so that a week is judged in seconds.
 
 A verdict asks for the total of each endpoint and for how much it varies; decoding each row of a week for that
-is most of what it costs. So once five minutes are merged, the exact sum of their rows is kept beside them. A
+is most of what it costs. So once ten minutes are merged, the exact sum of their rows is kept beside them. A
 block whose rows change afterwards is `stale` in the same transaction, and read from its rows until its total
 was made anew. One with a row that reaches over its edge has `none`.
 """

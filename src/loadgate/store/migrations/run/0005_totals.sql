@@ -1,4 +1,4 @@
--- What the steady rows of five minutes come to, so that a week is judged without reading each of its rows.
+-- What the steady rows of ten minutes come to, so that a week is judged without reading each of its rows.
 
 CREATE TABLE total_block (
     second INTEGER PRIMARY KEY,
