@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from loadgate.judge.drift import DriftResult
-from loadgate.judge.drift_series import Frame, drift, line_of
+from loadgate.judge.drift_series import Frame, control_of, drift, line_of
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import Grade
 from loadgate.judge.slots import Interval
@@ -288,3 +288,19 @@ def test_a_rule_that_holds_changes_nothing(runs: Runs) -> None:
     verdict = verdict_of(runs, flat)
     assert verdict.grade is verdict.rows[0].verdict
     assert [one["verdict"] for one in verdict.to_dict()["drift"]] == ["PASS"]
+
+
+def test_lateness_is_compared_over_equal_times(runs: Runs) -> None:
+    """Seconds of 0 and 200 us beside minutes of 200 us at the worst are the same lateness throughout."""
+    rows = runs.fleet(lambda _: 300.0)
+    old = [replace(one, start_lag_p99_us=200.0, span=60, told=2**60 - 1) for one in rows]
+    new = [
+        replace(old[-1], second=old[-1].second + 60 + at, start_lag_p99_us=200.0 * (at == 30), span=1, told=1)
+        for at in range(60)
+    ]
+    steady = (Interval(0.0, MINUTES * 60.0 + 60),)
+    frame = Frame(runs.evidence(fleet=old + new, steady=steady, planned=steady))
+    line = control_of(Drift(metric="response_time", statistic="p99"), frame)
+    assert line is not None
+    assert len(line.values) == MINUTES + 60
+    assert line.values == pytest.approx(500e-6)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from loadgate.judge.gather import gather
+from loadgate.judge.gather import dropped_notes, gather
 from loadgate.judge.results import Grade
 from loadgate.judge.slots import Interval
 from loadgate.judge.verdict import judge
@@ -153,3 +155,16 @@ def test_a_trace_that_was_changed_is_not_taken_for_the_one_that_was_replayed(
     assert evidence.planned == ()
     assert "it was changed" in evidence.notes[0]
     assert judge(evidence, now=NOW).grade is Grade.INVALID
+
+
+def test_what_the_watch_had_too_much_of_is_told(tmp_path: Path) -> None:
+    """A run whose oldest readings were dropped says how many, of what, and up to when."""
+    run = RunFolder(tmp_path)
+    assert dropped_notes(run) == ()
+    WatchWriter(run.watch_database).close()
+    with closing(sqlite3.connect(run.watch_database, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO dropped VALUES ('readings', 'process', 12, 90.5)")
+    assert dropped_notes(run) == (
+        "the oldest 12 readings of process were dropped, because there were too many: "
+        "nothing of them before run time 1m30.5s is known any more",
+    )

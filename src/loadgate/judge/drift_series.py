@@ -287,8 +287,22 @@ def control_of(rule: Drift, frame: Frame) -> Line | None:
     low = (rule.objective.rank or 0) <= 5000
     own = np.array([row.control_p50_us if low else row.control_p99_us for row in rows])
     if rule.metric == "response_time" and not low:
-        own = own + np.array([row.start_lag_p99_us for row in rows])
+        own = own + _start_lags(rows)
     return Line(times, own / 1e6, 1.0)
+
+
+def _start_lags(rows: Sequence[FleetRow]) -> Floats:
+    """Return how late the seconds about each row began at the worst, over as many seconds for all rows.
+
+    An old row has the greatest of its seconds. A younger one of its own second alone would look better for
+    its age, which is no trend.
+    """
+    longest, first = max(row.span for row in rows), min(row.second for row in rows)
+    blocks = [(row.worker, (row.second - first) // longest) for row in rows]
+    worst: dict[tuple[str, int], float] = {}
+    for block, row in zip(blocks, rows, strict=True):
+        worst[block] = max(worst.get(block, 0.0), row.start_lag_p99_us)
+    return np.array([worst[block] for block in blocks], np.float64)
 
 
 def _control_failures(frame: Frame, rows: Sequence[FleetRow]) -> Line:

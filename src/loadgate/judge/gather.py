@@ -19,6 +19,7 @@ from loadgate.plan.plan import Plan
 from loadgate.plan.problems import PlanError, Problem
 from loadgate.plan.sla import Objective
 from loadgate.plan.timeline import PHASES, Segment, Timeline
+from loadgate.plan.units import format_duration
 from loadgate.store.annotations import annotations_of
 from loadgate.store.control_lock import control_gaps
 from loadgate.store.database import Event, RunReader
@@ -83,7 +84,7 @@ def gather(
             workers_expected=_workers(reader.value("workers_expected", None), plan, fleet),
             segments=segments,
             has_plan=plan is not None,
-            notes=notes,
+            notes=(*notes, *dropped_notes(run)),
             deployments=_deployments(run),
             control_gaps=control_gaps(run),
             **_values(reader, plan),
@@ -224,6 +225,18 @@ def _gaps(reader: RunReader) -> dict[str, int]:
     for source in reader.sources():
         missing[source.worker] += sum(last - first + 1 for first, last in source.gaps)
     return {worker: number for worker, number in sorted(missing.items()) if number}
+
+
+def dropped_notes(run: RunFolder) -> tuple[str, ...]:
+    """Say what the watch database had too much of to keep, so that no one misses it unknowingly."""
+    if not run.watch_database.exists():
+        return ()
+    with WatchReader(run.watch_database) as reader:
+        return tuple(
+            f"the oldest {one.n} {one.kind} of {one.name} were dropped, because there were too many: "
+            f"nothing of them before run time {format_duration(round(one.until, 3))} is known any more"
+            for one in reader.dropped()
+        )
 
 
 def _readings(run: RunFolder) -> tuple[Reading, ...]:

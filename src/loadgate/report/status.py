@@ -18,7 +18,7 @@ import orjson
 from loadgate.errors import LoadgateError, StoreError
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.fleet import losses, not_measured, offered_by_nobody
-from loadgate.judge.gather import gather
+from loadgate.judge.gather import dropped_notes, gather
 from loadgate.judge.results import number, spelled, worst
 from loadgate.judge.run import coverage, early_reason
 from loadgate.judge.slots import Interval
@@ -104,6 +104,7 @@ def read_status(run: RunFolder, now: Now) -> Status:
     status, plan = _with_plan(status, stored)
     status = _with_annotations(status, run)
     try:
+        status = replace(status, faults=(*status.faults, *dropped_notes(run)))
         return _with_evidence(status, run, plan, now)
     except LoadgateError as error:
         return replace(status, faults=tuple(dict.fromkeys((*status.faults, error.message))))

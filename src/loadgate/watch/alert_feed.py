@@ -95,7 +95,7 @@ class _Series:
         stored = self.run.value("ended_at_run_time", None)
         if stored is not None:
             return float(stored)
-        return float(max((row.second + getattr(row, "span", 1) for row in self.run.fleet()), default=0))
+        return float(max((row.second + row.span for row in self.run.fleet()), default=0))
 
     def complete_to(self, now: float) -> float:
         """Return the second up to which the windows are complete at run time `now`; 0 without a load."""
@@ -115,7 +115,7 @@ class _Series:
             return 0.0
         told: dict[str, int] = {}
         for row in self.run.fleet():
-            told[row.worker] = row.second + getattr(row, "span", 1) - 1
+            told[row.worker] = row.second + row.span - 1
         newest = max(told.values(), default=-1)
         return float(min((second for second in told.values() if second > newest - LAG_MOST), default=-1) + 1)
 
@@ -155,7 +155,7 @@ class _Series:
 
     def _told_of(self, row: FleetRow) -> range:
         """Return the seconds that a worker's row tells of; where some are missing nobody knows which."""
-        span, told = getattr(row, "span", 1), getattr(row, "told", 1)
+        span, told = row.span, row.told
         if told < span:
             self._watch.cannot_tell(row.second, row.second + span)
         return range(row.second, row.second + span)
