@@ -19,8 +19,8 @@ LOOKS = (
     ("dark", {"width": 1280, "height": 900}, "dark"),
     ("phone", {"width": 390, "height": 844}, "light"),
 )
-DARK = ("bad",)
-"""The pages that are looked at in the dark too: one shows all that the others do."""
+DARK = ("bad", "campaign", "live")
+"""The pages that are looked at in the dark too: one report shows all that the others do."""
 FACTS = """() => ({
     title: document.title,
     badge_at: (document.querySelector('.badge') || document.body).getBoundingClientRect().top,
@@ -56,7 +56,7 @@ FAINT = """() => {
     const faint = new Set();
     for (const one of document.querySelectorAll('main *, header *, footer *')) {
         const own = Array.from(one.childNodes).some((node) => node.nodeType === 3 && node.textContent.trim());
-        if (!own || one.closest('svg, noscript, script')) continue;
+        if (!own || one.closest('svg, noscript, script') || !one.checkVisibility()) continue;
         const [a, b] = [light(parse(getComputedStyle(one).color)), light(behind(one))];
         const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
         if (ratio < 4.5) faint.add(`${one.tagName}.${one.className} ${ratio.toFixed(2)}`);
@@ -64,6 +64,7 @@ FAINT = """() => {
     return { faint: Array.from(faint) };
 }"""
 DRAWN = """async () => {
+    if (!window.loadgate) return { canvases: 0, blank: 0 };
     window.loadgate.drawAll();
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
     const inked = (canvas) => {
@@ -95,26 +96,29 @@ def watched(page: Page, seen: dict[str, Any]) -> None:
     page.on("request", lambda request: seen["requests"].append(request.url))
 
 
-def look(browser: Browser, path: Path, folder: Path) -> dict[str, Any]:
+def look(browser: Browser, name_of: str, url: str, folder: Path) -> dict[str, Any]:
     """Open a page in each look; return what was seen in each."""
     found: dict[str, Any] = {}
     for name, viewport, scheme in LOOKS:
-        if name == "dark" and path.stem not in DARK:
+        if name == "dark" and name_of not in DARK:
             continue
         context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
         page = context.new_page()
         seen: dict[str, Any] = {"console": [], "requests": []}
         watched(page, seen)
         begun = time.monotonic()
-        page.goto(path.as_uri())
+        page.goto(url)
         page.wait_for_load_state("load")
         seen["took"] = time.monotonic() - begun
+        if name_of == "live":
+            page.wait_for_function("() => document.querySelector('#objectives table')")
+        seen["words"] = page.inner_text("main") if page.locator("main").count() else page.inner_text("body")
         seen |= page.evaluate(FACTS)
         seen |= page.evaluate(DRAWN)
         seen |= page.evaluate(FAINT)
         if name == "light":
             seen |= used(page)
-        page.screenshot(path=folder / f"{path.stem}-{name}.png", full_page=name == "light")
+        page.screenshot(path=folder / f"{name_of}-{name}.png", full_page=name == "light")
         found[name] = seen
         context.close()
     return found
@@ -122,9 +126,17 @@ def look(browser: Browser, path: Path, folder: Path) -> dict[str, Any]:
 
 def used(page: Page) -> dict[str, Any]:
     """Use a page as a reader does: a name in a legend, zoom, the keyboard, the theme."""
+    found = charts_used(page) if page.locator(".plot[data-kind=time] .u-over").count() else {}
+    if page.locator("#theme").count():
+        page.click("#theme")
+        found["toggled"] = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        page.click("#theme")
+    return found
+
+
+def charts_used(page: Page) -> dict[str, Any]:
+    """Zoom in one chart and back, and hide a line with the keyboard."""
     plot = page.locator(".plot[data-kind=time] .u-over").first
-    if not plot.count():
-        return {"zoomed": None}
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     assert box is not None
@@ -140,21 +152,21 @@ def used(page: Page) -> dict[str, Any]:
     page.wait_for_timeout(20)
     pressed = label.get_attribute("aria-pressed")
     page.keyboard.press("Enter")
-    page.click("#theme")
-    dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-    page.click("#theme")
-    return {"zoomed": zoomed, "whole": page.evaluate(ZOOM), "pressed": pressed, "toggled": dark}
+    return {"zoomed": zoomed, "whole": page.evaluate(ZOOM), "pressed": pressed}
 
 
-def main(chromium: str, folder: Path, pages: list[Path]) -> None:
-    """Look at every page; print what was seen by the page's name."""
+def main(chromium: str, folder: Path, pages: list[str]) -> None:
+    """Look at every page, a file or NAME=URL; print what was seen by the page's name."""
     with sync_playwright() as playwright:
         # Only root's browsers lack the sandbox, and these open nothing but pages that we made.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        found = {page.stem: look(browser, page, folder) for page in pages}
+        named = [
+            page.split("=", 1) if "=" in page else (Path(page).stem, Path(page).as_uri()) for page in pages
+        ]
+        found = {name: look(browser, name, url, folder) for name, url in named}
         browser.close()
     sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), [Path(one) for one in sys.argv[3:]])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -142,7 +143,11 @@ def test_the_page_shows_all_of_it(story) -> None:
     assert "session of day 12" in markdown
     for text in ("a1b2c3, cache locks", "Objectives by day", "session of day 12", "load-20260109-140000"):
         assert text in page
-    assert not any(word in page for word in ("<script", 'http-equiv="refresh', "src=", "href="))
+    assert not any(word in page for word in ('http-equiv="refresh', "src=", "http://evil", "<img"))
+    links = set(re.findall(r'href="([^"#]+)"', page)) - {"data:,"}
+    folder = world.results / "campaign" / "weeks"
+    assert "../../load-20260109-140000/verdict.json" in links
+    assert all((folder / link).resolve().is_file() for link in links)
 
 
 # -- what must never be GO ---------------------------------------------------------------------------------

@@ -3,95 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
+import loadgate.report.html.page as page_module
 import pytest
+from report_campaigns import NASTY, START, entries, seen_on
 
 from loadgate.exit_codes import ExitCode
-from loadgate.judge.campaign import CampaignState, fold
-from loadgate.judge.campaign_facts import RowFacts, RunFacts
+from loadgate.judge.campaign import CampaignState
 from loadgate.judge.campaign_gather import Found
-from loadgate.judge.decision import Decision, Trust, decide
-from loadgate.plan.campaign import Campaign
+from loadgate.judge.decision import Decision
 from loadgate.report import campaign as console
-from loadgate.report import campaign_markdown, campaign_page
-from loadgate.store.campaign import Entry
-
-START = datetime(2026, 1, 5, 8, tzinfo=UTC)
-NASTY = "<script>alert(1)</script> | **bold** @everyone [x](http://evil)"
-PLAN = {
-    "name": "made",
-    "host": "http://127.0.0.1:3000",
-    "roles": ["qa"],
-    "decision": {"sign_off": ["qa"], "performance": ["soak"]},
-    "bugs": {"file": "/bugs.json"},
-    "tests": [{"name": "unit", "junit": ["/unit.xml"]}],
-    "phase": [{"name": "one", "title": NASTY, "length": 5 * 86_400.0}, {"name": "two", "length": 86_400.0}],
-    "line": [{"id": "a-line", "text": NASTY, "attest": ["qa"]}],
-}
-
-
-def entries() -> list[Entry]:
-    """Return a book with a run that FAILed on day 2, a refusal, and a restart on day 3."""
-    run = RunFacts(
-        run="soak-1",
-        scenario="soak",
-        host="http://127.0.0.1:3000",
-        mode="load",
-        stability=True,
-        monitored=True,
-        started_at=START + timedelta(days=1),
-        ended_at=START + timedelta(days=1, hours=2),
-        ended="planned",
-        verdict="FAIL",
-        reasons=(NASTY,),
-        rows=(RowFacts("emotion.response_time", "FAIL", "250ms", "< 50ms"),),
-    )
-    plan = Campaign.model_validate(PLAN).model_dump(mode="json")
-    contents = [
-        (0.0, "start", {"plan": plan, "sha256": "", "file": "made.toml", "scenarios": {"soak": "p"}}),
-        (1.1, "run", run.content()),
-        (1.2, "sign-off", {"role": "qa", "note": NASTY, "agrees": False}),
-        (
-            2.0,
-            "restart",
-            {
-                "hotfix": NASTY,
-                "role": "qa",
-                "plan": plan,
-                "sha256": "",
-                "file": "made.toml",
-                "scenarios": {"soak": "p"},
-            },
-        ),
-        (2.1, "attest", {"line": "a-line", "role": "qa", "note": NASTY, "holds": True}),
-    ]
-    return [
-        Entry(number, START + timedelta(days=days), "boot", days * 86_400, kind, content, "0" * 64)
-        for number, (days, kind, content) in enumerate(contents, 1)
-    ]
+from loadgate.report import campaign_markdown
+from loadgate.report.campaign_overview import overview
+from loadgate.report.html import campaign as campaign_page
+from loadgate.report.html.campaign_strip import strip_of
 
 
 @pytest.fixture
 def seen() -> tuple[Decision, CampaignState, Found]:
     """The campaign on day 4."""
-    state = fold(entries())
-    return decide(state, Trust(notes=(NASTY,)), START + timedelta(days=3)), state, Found(notes=[NASTY])
+    return seen_on(3)
 
 
 class Page(HTMLParser):
-    """Count the elements of a page, and check that each is closed."""
+    """Note the elements of a page and where its links go, and check that each element is closed."""
 
-    VOID = {"meta", "br"}
+    VOID = frozenset({"meta", "br", "link"})
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.names: list[str] = []
+        self.links: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -99,24 +47,74 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone(seen) -> None:
-    """Well-formed, no script, no link, nothing loaded; whatever others wrote is text."""
-    text = campaign_page.render(*seen)
+def read(text: str) -> Page:
+    """Read a page."""
     page = Page()
     page.feed(text)
     assert page.open == []
-    assert not {"script", "link", "img", "iframe", "a", "b/"} & set(page.names)
-    assert "&lt;script&gt;alert(1)" in text
-    assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
+    return page
+
+
+def test_the_page_stands_alone(seen) -> None:
+    """Well-formed, one script, which is its own, nothing loaded; whatever others wrote is text."""
+    text = campaign_page.render(*seen)
+    page = read(text)
+    assert not {"img", "iframe"} & set(page.names)
+    assert page.names.count("script") == 1
+    assert all(link.startswith("#") or link == "data:," for link in page.links)
+    assert "&lt;script&gt;window.hacked" in text
+    assert "default-src &#39;none&#39;; script-src &#39;sha256-" in text
+
+
+def test_the_page_needs_no_chart_library(seen, monkeypatch) -> None:
+    """Whoever has not installed one still has the page for the meeting."""
+    monkeypatch.setattr(page_module, "library_file", lambda name: pytest.fail(f"{name} was read"))
+    assert "uPlot" not in campaign_page.render(*seen)
+
+
+def test_evidence_that_is_there_is_linked(seen) -> None:
+    """A run's name leads to what the caller says; what is nowhere has no link."""
+    text = campaign_page.render(*seen, lambda one: f"../{one}" if one.startswith("soak-1/") else "")
+    assert "../soak-1/verdict.json" in read(text).links
+
+
+def test_the_strip_shows_days_where_they_are(seen) -> None:
+    """Six days: the FAILed run is from day 2 (1/6), the restart at 2 days (1/3), now at 3 (1/2)."""
+    strip = strip_of(overview(*seen))
+    assert [(one.left, one.text) for one in strip.days][:2] == [(0.0, "1"), (16.67, "2")]
+    assert [(one.left, one.look) for one in strip.counting] == [(16.67, "fail")]
+    assert {(one.look, one.left) for one in strip.marks} == {("stop", 18.06), ("restart", 33.33)}
+    assert strip.now == 50.0
+    assert [(one.left, one.width, one.look) for one in strip.phases] == [
+        (0.0, 83.33, "now"),
+        (83.33, 16.67, "to-come"),
+    ]
+
+
+def test_the_clock_on_the_strip_is_its_running_cycle(seen) -> None:
+    """Since the restart (2 of 6 days) until now (3 of 6); the week that it needs ends beyond the strip."""
+    behind, ahead = strip_of(overview(*seen)).clock
+    assert (behind.left, behind.width, behind.look) == (33.33, 16.67, "pass")
+    assert (ahead.left, ahead.width, ahead.look) == (50.0, 50.0, "ahead")
+    (stopped,) = strip_of(overview(*seen_on(1.5))).clock
+    assert stopped.look == "fail"
+
+
+def test_a_campaign_that_lasts_too_long_is_still_on_its_strip() -> None:
+    """Forty days after the start of one of six, the strip reaches to now and labels every third day."""
+    strip = strip_of(overview(*seen_on(40)))
+    assert strip.now == 100.0
+    assert [one.text for one in strip.days] == [str(day) for day in range(1, 41, 3)]
 
 
 def test_the_page_says_it_all(seen) -> None:
     """Decision, day, clock with stop and restart, objectives by day, run, refusal, head."""
     text = campaign_page.render(*seen)
     for told in (
-        "HOLD</span> campaign made",
+        "<title>HOLD: campaign made</title>",
+        "evidence is missing",
         "day 4 of 6",
-        "stop: run soak-1 ended FAIL",
+        'title="stop: run soak-1 ended FAIL"',
         "restart by qa",
         "Day 2",
         "250ms",

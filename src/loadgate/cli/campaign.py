@@ -224,13 +224,16 @@ def report_command(output: Path | None, markdown: Path | None, name: str | None,
     """
     # The templates take their time, which no other command should wait for.
     from loadgate.cli.report import put
-    from loadgate.report import campaign_markdown, campaign_page
+    from loadgate.cli.campaign_links import links_from
+    from loadgate.report import campaign_markdown
+    from loadgate.report.html import campaign as page
 
     place = place_of(results, name)
     seen = look(place)
     decision = seen.decision()
     path = output or place.folder / "report.html"
-    put(path, campaign_page.render(decision, seen.state, seen.found).encode())
+    link = links_from(path.parent, place.root)
+    put(path, page.render(decision, seen.state, seen.found, link).encode())
     click.echo(str(path))
     if markdown is not None:
         put(markdown, campaign_markdown.render(decision, seen.state, seen.found).encode())

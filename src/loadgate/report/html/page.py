@@ -2,8 +2,8 @@
 
 A page holds all it needs: the chart library comes from the installed package `uplot-python`, at the moment of
 rendering. Its content security policy lets no request leave, and runs the one script whose hash it names:
-text of a target or of a plan cannot run, even where escaping should ever be forgotten. Every page of Loadgate
-(a run, two runs, a campaign, a live one) extends `templates/base.html` and is made by `render`.
+text of a target or of a plan cannot run, even where escaping should ever be forgotten. The pages that are
+files (a run, two runs, a campaign) extend `templates/base.html` and are made by `render`.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ LIBRARY: Final = "uplot-python"
 _HTML: Final = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def render(
-    template: str, data: Mapping[str, Any], *, more: str = "", connect: bool = False, **values: Any
-) -> str:
+def render(template: str, data: Mapping[str, Any] | None = None, *, style: str = "", **values: Any) -> str:
     """Return a page: `data` is what its charts are drawn from, `values` what its template shows.
 
-    A page that stays open has `more` script of its own after that of the charts, whose function
-    `window.loadgate.update` takes new data, and may `connect` to where it came from. Raises UsageError, with
-    the remedy, where the chart library is not installed.
+    A page without charts has no `data`, and needs no chart library. `style` names an asset with a style
+    sheet of the page's own. Raises UsageError, with the remedy, where the chart library is wanted and not
+    installed.
     """
-    script = f"{_script()}\n{more}" if more else _script()
+    charts = data is not None
+    script = _asset("page.js") + (f"\n{_charts()}" if charts else "")
+    sheets = _asset("page.css") + (library_file("uPlot.min.css") if charts else "")
     return (
         _environment()
         .get_template(template)
         .render(
             **values,
             loadgate_version=__version__,
-            style=Markup(_asset("page.css") + library_file("uPlot.min.css")),
+            style=Markup(sheets + (_asset(style) if style else "")),
             script=Markup(_embeddable(script)),
-            policy=_policy(script, connect=connect),
-            data=script_json(data),
+            policy=_policy(script),
+            data=script_json(data) if charts else None,
         )
     )
 
@@ -80,7 +80,7 @@ def library_file(name: str) -> str:
 
 
 @cache
-def _script() -> str:
+def _charts() -> str:
     return library_file("uPlot.iife.js") + "\n" + _asset("charts.js")
 
 
@@ -98,12 +98,11 @@ def _asset(name: str) -> str:
     return own_files("loadgate.report.html").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _policy(script: str, *, connect: bool) -> str:
+def _policy(script: str) -> str:
     """Return the content security policy: this script, styles in the page, and nothing else from anywhere."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    there = " connect-src 'self';" if connect else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline';{there} "
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 

@@ -7,7 +7,6 @@
   const PADDING = [12, 10, 0, 0];
   const live = new Map(); // id -> the uPlot object of a chart that was drawn
   let zoom = null; // [from, to] in run seconds, null for the whole run
-  let printing = false;
 
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
@@ -407,27 +406,11 @@
     }
   }
 
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
-  const themeButton = document.getElementById("theme");
-  const nameTheme = () => { themeButton.textContent = isDark() ? "Light" : "Dark"; };
-
-  themeButton.hidden = false;
-  nameTheme();
-  themeButton.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    nameTheme();
-    drawAll(true);
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { nameTheme(); drawAll(true); });
+  addEventListener("loadgate-theme", () => drawAll(true));
   document.getElementById("zoom-out").addEventListener("click", wholeRun);
 
-  // On paper everything is drawn, and in the light colours.
-  addEventListener("beforeprint", () => { printing = root.dataset.theme || "none"; root.dataset.theme = "light"; drawAll(false); });
-  addEventListener("afterprint", () => {
-    if (printing === "none") delete root.dataset.theme; else if (printing) root.dataset.theme = printing;
-    printing = false;
-    drawAll(true);
-  });
+  // On paper everything is drawn; page.js has made it light by then.
+  addEventListener("beforeprint", () => drawAll(false));
 
   // A chart is drawn when it comes near the screen: a page with many opens at once.
   const seen = new IntersectionObserver((entries) => {
@@ -449,12 +432,6 @@
     }, 120);
   });
 
-  // For tests, and for a page that brings new values while it is open.
-  function update(fresh) {
-    Object.assign(data, fresh);
-    for (const chart of data.charts) byId.set(chart.id, chart);
-    drawAll(true);
-  }
-
-  window.loadgate = { drawAll: () => drawAll(false), update, charts: live };
+  // For tests.
+  window.loadgate = { drawAll: () => drawAll(false), charts: live };
 })();
