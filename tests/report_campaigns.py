@@ -1,4 +1,4 @@
-"""A made-up campaign for its reports: a run that FAILed, a restart, and hostile text wherever somebody can write."""
+"""A made-up campaign for its reports: a FAIL, a restart, and hostile text wherever somebody can write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pages in a real browser: headless Chromium opens reports, a campaign's page and the live one, and says what it saw.
+"""Pages in a real browser: headless Chromium opens reports, a campaign's page and the live one, uses them,
+and says what it saw.
 
 Without Debian's `chromium` or its driver these tests are skipped with the reason. Screenshots stay in the
 folder that `LOADGATE_SCREENSHOTS` names, else in pytest's own temporary folder.
@@ -18,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_campaigns import seen_on
-from report_runs import make, plan
 
 from loadgate.cli.live_server import LivePageServer
 from loadgate.cli.serving import Server
@@ -38,6 +37,8 @@ from loadgate.report.snapshot import (
     Snapshot,
     WorkerView,
 )
+from report_campaigns import seen_on
+from report_runs import make, plan
 
 pytestmark = pytest.mark.system
 VISIT = Path(__file__).parent / "visit.py"
@@ -52,7 +53,7 @@ EVIL = "<script>window.hacked = 1</script>"
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Open the reports of a passing, a failing and a void run, of two runs, of a campaign, and the live page."""
+    """Open the reports of a good, a failing and a void run and of two, a campaign's page, the live one."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium: apt-get install chromium")
     if importlib.util.find_spec("playwright") is None:
@@ -195,6 +196,7 @@ def test_the_live_page_is_quiet_and_asks_its_own_server(seen, look) -> None:
     assert {url.rpartition("/")[2] for url in found["requests"]} <= {"", "state"}
     assert (found["hacked"], found["images"], found["scripts"]) == (None, 0, 1)
     assert found["width"] <= found["room"]
+    assert found["faint"] == []
     assert f"HTTP 503 {EVIL}" in found["words"]
     assert "FAIL error_rate" in " ".join(found["words"].split())
 
@@ -203,3 +205,8 @@ def test_the_live_page_is_quiet_and_asks_its_own_server(seen, look) -> None:
 def test_text_can_be_read(seen, page, look) -> None:
     """Every text stands out from what is behind it by at least 4.5 to 1, as WCAG AA asks."""
     assert seen[page][look]["faint"] == []
+
+
+def test_the_live_page_draws_the_percentile_that_is_chosen(seen) -> None:
+    """The trend's p50 is 1 ms, its p95 2 ms, its p99 4 ms: each is the upper end of its own scale."""
+    assert seen["live"]["light"]["tops"] == {"p50": "1.0", "p95": "2.0", "p99": "4.0"}

@@ -131,6 +131,11 @@ def used(page: Page) -> dict[str, Any]:
         page.click("#theme")
         found["toggled"] = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         page.click("#theme")
+    if page.locator("#which").count():
+        found["tops"] = {}
+        for name in ("p50", "p95", "p99"):
+            page.select_option("#which", label=name)
+            found["tops"][name] = page.locator("#latency text").nth(2).text_content()
     return found
 
 

@@ -15,6 +15,7 @@ from campaign_world import START, World, simulated
 
 from loadgate.cli import campaign_due, campaign_slots
 from loadgate.cli.campaign_desk import Place
+from loadgate.cli.campaign_links import links_from
 from loadgate.store.campaign import CampaignWriter
 from loadgate.store.lock import WriterLock
 
@@ -282,3 +283,34 @@ def test_a_real_run_of_a_campaign(loadgate, told, service) -> None:
     (run,) = told("campaign", "status", "--json").expect(0).json["runs"]
     assert run["verdict"] is not None
     told("campaign", "verify").expect(0)
+
+
+# -- the page's links -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("evidence", "link"),
+    [
+        ("run-1/verdict.json", "../../run-1/report.html"),
+        ("run-2/watch.db", "../../run-2/watch.db"),
+        ("run-3/verdict.json", ""),
+        ("entry 7", ""),
+        ("../secret/file", ""),
+        ("/run-2/watch.db", ""),
+        ("a #?/x.json", "../../a%20%23%3F/x.json"),
+    ],
+)
+def test_the_page_links_to_what_is_there(tmp_path: Path, evidence: str, link: str) -> None:
+    """To a run's report where there is one, else to the file; to nothing outside of the results."""
+    for name in (
+        "run-1/verdict.json",
+        "run-1/report.html",
+        "run-2/watch.db",
+        "a #?/x.json",
+        "../secret/file",
+    ):
+        path = tmp_path / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    root = tmp_path / "results"
+    assert links_from(root / "campaign" / "weeks", root)(evidence) == link

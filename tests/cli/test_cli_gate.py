@@ -247,7 +247,9 @@ def gated(shared):
             "NO_COLOR": "1",
             "TERM": "xterm-256color",
         }
-        running = shared.start("gate", scenario, "--start", serve(port), *reports, env=environment)
+        running = shared.start(
+            "gate", scenario, "--start", serve(port), *reports, "--metrics-port", "0", env=environment
+        )
         return running, running.wait()
 
     return shared.quiet(attempt)
@@ -258,9 +260,11 @@ def test_a_good_service_passes_the_gate(gated) -> None:
     """Exit 0; the last line says it all, and there is no colour."""
     running, done = gated
     run = running.folder_of_run()
-    said = rf"gate: PASS, exit code 0; run {re.escape(str(run.path))}; junit reports/junit\.xml; markdown"
+    page = rf"run {re.escape(str(run.path))}; report {re.escape(str(run.report))}"
+    said = rf"gate: PASS, exit code 0; {page}; junit reports/junit\.xml; markdown"
     done.expect(0, out=r"^PASS  short  ", err=said)
     assert done.err.rstrip().splitlines()[-1].startswith("gate: PASS")
+    assert re.search(r"^metrics for Prometheus: http://127\.0\.0\.1:\d+/metrics$", done.err, re.MULTILINE)
     assert "\x1b" not in done.out + done.err
 
 
@@ -274,6 +278,7 @@ def test_every_report_is_of_that_run(gated, shared) -> None:
     assert {prop.attrib["value"] for prop in root.iter("property") if prop.attrib["name"] == "run"} == {run}
     text = (shared.folder / "reports" / "gate.md").read_text()
     assert f"Run `{run}`" in text
+    assert f"`{run}/report.html` among the kept results" in text
     assert f"Run it again: `loadgate gate {shared.folder / 'short.toml'}`." in text
     assert (shared.folder / "summary.md").read_text() == f"{text}\n"
     assert "::notice title=PASS short%2C exit code 0::2 of 2 objectives hold" in done.out

@@ -73,7 +73,7 @@ def test_a_run_is_not_compared_with_itself(told, runs) -> None:
 def test_judging_leaves_the_report(told, stored) -> None:
     """Beside the verdict, and again for the next one, which it shows."""
     run: RunFolder = stored()
-    told("verdict", run.id).expect(30, err="")
+    told("verdict", run.id).expect(30, out=rf"\nreport +\S*results/{run.id}/report\.html\n$", err="")
     told("verdict", run.id, "--json").expect(30, err="")
     assert "verdict-2.json" in (run.path / "report.html").read_text(encoding="utf-8")
 
@@ -85,7 +85,7 @@ def test_a_report_that_cannot_be_written_changes_no_verdict(told, stored, monkey
     told("verdict", run.id).expect(30, out="INVALID", err=r"^loadgate: report\.html cannot be written: ")
     (run.path / "report.html").rmdir()
     page_module.library_file.cache_clear()
-    page_module._script.cache_clear()
+    page_module._charts.cache_clear()
     monkeypatch.setattr(page_module, "LIBRARY", "no-such-package-anywhere")
     done = told("verdict", run.id).expect(30, out="INVALID")
     page_module.library_file.cache_clear()

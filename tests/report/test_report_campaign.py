@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import loadgate.report.html.page as page_module
 import pytest
-from report_campaigns import NASTY, START, entries, seen_on
 
+import loadgate.report.html.page as page_module
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import CampaignState
 from loadgate.judge.campaign_gather import Found
@@ -18,6 +17,7 @@ from loadgate.report import campaign_markdown
 from loadgate.report.campaign_overview import overview
 from loadgate.report.html import campaign as campaign_page
 from loadgate.report.html.campaign_strip import strip_of
+from report_campaigns import entries, seen_on
 
 
 @pytest.fixture

@@ -46,6 +46,13 @@ def test_a_verdict_as_markdown_is_as_it_was_checked(case: str) -> None:
     assert written == (DATA / f"verdict-{case}.md").read_text(encoding="utf-8")
 
 
+def test_the_report_that_was_left_is_named() -> None:
+    """As text and not as a link, since where the results are kept is not known here."""
+    written = markdown.render(_content("pass"), report="gate-1/report.html")
+    assert "Charts, failures and the plan: `gate-1/report.html` among the kept results." in written
+    assert "report.html" not in markdown.render(_content("pass"))
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_short(case: str) -> None:
     """A usual run takes under 60 lines."""

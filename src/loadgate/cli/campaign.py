@@ -223,8 +223,8 @@ def report_command(output: Path | None, markdown: Path | None, name: str | None,
     The exit code says whether that was done, not what the decision is.
     """
     # The templates take their time, which no other command should wait for.
-    from loadgate.cli.report import put
     from loadgate.cli.campaign_links import links_from
+    from loadgate.cli.report import put
     from loadgate.report import campaign_markdown
     from loadgate.report.html import campaign as page
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from loadgate.report.html.report import NAME
+from loadgate.store.folder import RunFolder
 
 
 def links_from(folder: Path, root: Path) -> Callable[[str], str]:
@@ -21,7 +21,7 @@ def links_from(folder: Path, root: Path) -> Callable[[str], str]:
         path = Path(evidence)
         if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
             return ""
-        for found in (root / path.parent / NAME, root / path):
+        for found in (RunFolder(root / path.parent).report, root / path):
             if found.is_file():
                 return quote(Path(os.path.relpath(found.resolve(), where)).as_posix())
         return ""

@@ -20,6 +20,7 @@ from loadgate.cli.control_room import ControlRoom, Interrupts, Judged, Request
 from loadgate.cli.durations import DURATION
 from loadgate.cli.gate_regression import Against, Compared, Regression, joined
 from loadgate.cli.options import host_option, json_option, results_option, set_option, strict_option
+from loadgate.cli.outlets import Listening, metrics_options
 from loadgate.cli.output import discard, printed
 from loadgate.cli.report import Outputs
 from loadgate.cli.start import Door, Service, refuse_a_stranger, wait_for
@@ -76,6 +77,7 @@ WAIT: Final = 60.0
     default=None,
     help="Annotations, job summary and step outputs of GitHub Actions [default: when it runs there].",
 )
+@metrics_options
 @set_option
 @results_option
 @strict_option
@@ -99,6 +101,8 @@ def gate(
     junit: Path | None,
     markdown: Path | None,
     github: bool | None,
+    metrics_port: int | None,
+    metrics_bind: str,
     overrides: tuple[str, ...],
     results: str | None,
     strict: bool,
@@ -127,6 +131,7 @@ def gate(
         strict=strict,
         as_json=as_json,
         plain=True,
+        listening=Listening(metrics_port=metrics_port, metrics_bind=metrics_bind),
     )
     outputs = Outputs(
         scenario=request.scenario.stem,
@@ -362,9 +367,11 @@ class Gate:
                     click.echo()
                     print_comparison(compared.content, compared.path)
             content = joined(content, compared.content, again.content if again is not None else None)
-        code = self.outputs.finish(content, judged.plan, self._command())
+        page = judged.folder.report if judged.folder.report.is_file() else None
+        code = self.outputs.finish(content, judged.plan, self._command(), page)
         parts = [f"gate: {content['verdict']}, exit code {code}", f"run {judged.folder.path}"]
         files = {
+            "report": page,
             "comparison": compared.path if compared is not None else None,
             "junit": self.outputs.junit,
             "markdown": self.outputs.markdown,

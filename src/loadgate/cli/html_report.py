@@ -13,7 +13,7 @@ from loadgate.cli.report import put
 from loadgate.errors import LoadgateError, UsageError
 from loadgate.report.html.collect import collect, common_extent
 from loadgate.report.html.compare import render_two
-from loadgate.report.html.report import NAME, render_run, write_report
+from loadgate.report.html.report import render_run, write_report
 from loadgate.store.folder import RunFolder, find_run, results_root
 
 
@@ -37,7 +37,7 @@ def report(run: str, output: Path | None, against: str | None, opened: bool, res
     root = results_root(results, None)
     folder = find_run(root, run)
     if against is None:
-        path, page = output or folder.path / NAME, render_run(collect(folder))
+        path, page = output or folder.report, render_run(collect(folder))
     else:
         other = find_run(root, against)
         path, page = output or folder.path / f"report-against-{other.id}.html", _two(folder, other, root)
@@ -91,4 +91,4 @@ def leave_report(folder: RunFolder) -> Path | None:
 
 
 def _tell(message: str, hint: str = "") -> None:
-    click.echo(f"loadgate: {NAME} cannot be written: {message}{f' ({hint})' if hint else ''}", err=True)
+    click.echo(f"loadgate: report.html cannot be written: {message}{f' ({hint})' if hint else ''}", err=True)

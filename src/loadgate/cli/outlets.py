@@ -232,6 +232,11 @@ def listening_options(command: _Command) -> _Command:
         show_default=True,
         help="Where --web listens, 0 for any free port.",
     )
+    return metrics_options(web(web_port(command)))
+
+
+def metrics_options(command: _Command) -> _Command:
+    """Add the options that expose a run to Prometheus."""
     bind = click.option(
         "--metrics-bind",
         metavar="ADDRESS",
@@ -245,4 +250,4 @@ def listening_options(command: _Command) -> _Command:
         metavar="PORT",
         help="Expose the run's numbers to Prometheus at this port, 0 for any free one.",
     )
-    return port(bind(web(web_port(command))))
+    return port(bind(command))

@@ -83,13 +83,19 @@ def _rendered(form: str, path: Path, content: dict[str, Any], folder: RunFolder)
     if form == "junit":
         return junit.render(content)
     if form == "markdown":
-        return markdown.render(content).encode()
+        page = named(folder.report if folder.report.is_file() else None)
+        return markdown.render(content, report=page).encode()
     if form == "json":
         return path.read_bytes()
     sla = None
     with suppress(OSError, PlanError):
         sla = Plan.from_json(folder.plan.read_bytes()).scenario.sla
     return _lines(github.annotate(content, github.table_at(sla, repository(os.environ))))
+
+
+def named(page: Path | None) -> str | None:
+    """Return a run's report as it is found in a kept results folder, whatever that is called elsewhere."""
+    return None if page is None else f"{page.parent.name}/{page.name}"
 
 
 def repository(environ: Mapping[str, str]) -> Path:
@@ -162,9 +168,12 @@ class Outputs:
         ):
             click.echo(f"loadgate: {problem}", err=True)
 
-    def finish(self, content: dict[str, Any], plan: Plan, command: str) -> int:
-        """Write every report of a verdict, tell what could not be written, and return the exit code."""
-        text = markdown.render(content, command)
+    def finish(self, content: dict[str, Any], plan: Plan, command: str, page: Path | None = None) -> int:
+        """Write every report of a verdict, tell what could not be written, and return the exit code.
+
+        `page` is the run's own report, which they name.
+        """
+        text = markdown.render(content, command, named(page))
         table = github.table_at(plan.scenario.sla, repository(os.environ))
         problems = self._attempt(
             lambda: self._put(self.junit, junit.render(content)),

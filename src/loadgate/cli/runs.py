@@ -16,7 +16,7 @@ from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import load_sla
 from loadgate.report.listing import print_runs
-from loadgate.report.verdict import print_verdict
+from loadgate.report.verdict import print_report, print_verdict
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder, find_run, list_runs, prune, results_root
 
@@ -80,7 +80,10 @@ def show_verdict(content: dict[str, Any], path: Path, *, as_json: bool) -> None:
         else:
             print_verdict(content, path)
     # Last: whoever waits for the verdict has it by now.
-    leave_report(RunFolder(path.parent))
+    page = leave_report(RunFolder(path.parent))
+    if page is not None and not as_json:
+        with printed(path):
+            print_report(page)
 
 
 def describe(run: RunFolder) -> dict[str, Any]:

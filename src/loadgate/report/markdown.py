@@ -33,13 +33,15 @@ _INTERVAL: Final = 5
 _RULER: Final = (":--", ":--", "--:", ":--", ":--", ":--", "--:")
 
 
-def render(content: dict[str, Any], command: str | None = None) -> str:
+def render(content: dict[str, Any], command: str | None = None, report: str | None = None) -> str:
     """Return a verdict in Markdown; `command` is what makes such a run again, where it is known.
+
+    `report` is the page that was left of the run, by its place in the folder of results.
 
     `content` is that of verdict.json; a gate that compared the run has that of comparison.json in it, under
     the key `comparison`.
     """
-    return "\n".join([*_lines(content, command), ""])
+    return "\n".join([*_lines(content, command, report), ""])
 
 
 def without_verdict(scenario: str, message: str, more: Sequence[str], exit_code: int) -> str:
@@ -49,7 +51,7 @@ def without_verdict(scenario: str, message: str, more: Sequence[str], exit_code:
     return "\n".join([*lines, "", f"Exit code {exit_code}. Nothing was judged.", ""])
 
 
-def _lines(content: dict[str, Any], command: str | None) -> Iterator[str]:
+def _lines(content: dict[str, Any], command: str | None, report: str | None) -> Iterator[str]:
     verdict, rest = headline(content).split(" ", 1)
     yield f"## {verdict}: {escaped(rest)}"
     yield ""
@@ -68,7 +70,7 @@ def _lines(content: dict[str, Any], command: str | None) -> Iterator[str]:
     yield from _section("Alerts", [escaped(line) for line in alerts(content)])
     yield from _section("Findings", [escaped(finding["message"]) for finding in content["findings"]])
     yield from _section("Load", [*_load(content)])
-    yield from _again(content, command)
+    yield from _again(content, command, report)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -130,7 +132,10 @@ def _capped(items: Sequence[str], noun: str) -> Iterator[str]:
         yield f"- and {counted(len(items) - MOST_REASONS, f'more {noun}')} in verdict.json"
 
 
-def _again(content: dict[str, Any], command: str | None) -> Iterator[str]:
-    """Say how to judge the stored run again, and how to make such a run."""
+def _again(content: dict[str, Any], command: str | None, report: str | None) -> Iterator[str]:
+    """Say where the run can be looked at, how to judge it again, and how to make such a run."""
+    if report is not None:
+        yield f"Charts, failures and the plan: {code(report)} among the kept results."
+        yield ""
     judge = f"Judge it again: {code('loadgate verdict ' + content['run'])}"
     yield f"{judge}. Run it again: {code(command)}." if command else f"{judge}."

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from loadgate.report.evidence import run_reasons
 from loadgate.report.text import STYLES, clean, console_for, is_terminal, symbols_for, wrapped
-from loadgate.report.verdict_facts import facts
+from loadgate.report.verdict_facts import LABEL, facts
 from loadgate.report.verdict_table import table
 
 
@@ -30,6 +30,11 @@ def print_verdict(content: dict[str, Any], path: Path) -> None:
     symbols = symbols_for(sys.stdout) if terminal else {}
     for line in render(content, path, width, symbols):
         console.print(line)
+
+
+def print_report(page: Path) -> None:
+    """Print the last fact of a verdict on stdout: the page to open, once it is there."""
+    console_for(sys.stdout).print(Text.assemble(("report".ljust(LABEL), "bold"), clean(page)), soft_wrap=True)
 
 
 def render(content: dict[str, Any], path: Path, width: int | None, symbols: dict[str, str]) -> Iterator[Text]:

@@ -58,6 +58,11 @@ class RunFolder:
         return self.path.absolute().name
 
     @property
+    def report(self) -> Path:
+        """Name the HTML page of what was measured and the newest verdict."""
+        return self.path / "report.html"
+
+    @property
     def database(self) -> Path:
         """Name the run database, written by the generator."""
         return self.path / "run.db"

@@ -1,4 +1,4 @@
-"""A campaign as one self-contained HTML page, for the go/no-go meeting; all of it is there without a script."""
+"""A campaign as one self-contained HTML page, for the go/no-go meeting; it is whole without its script."""
 
 from __future__ import annotations
 

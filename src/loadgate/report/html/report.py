@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from loadgate.report.html import run_charts, view
 from loadgate.report.html.charts import Chart
@@ -14,8 +14,6 @@ from loadgate.report.html.marks import marks_of
 from loadgate.report.html.page import render
 from loadgate.report.html.summary import summary_of
 from loadgate.store.folder import RunFolder
-
-NAME: Final = "report.html"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def write_report(folder: RunFolder) -> Path:
 
     Raises OSError when it cannot be written, and UsageError where the chart library is missing.
     """
-    path, draft = folder.path / NAME, folder.path / f".{NAME}.new"
+    path, draft = folder.report, folder.report.with_name(f".{folder.report.name}.new")
     try:
         draft.write_text(render_run(collect(folder)), encoding="utf-8")
         draft.replace(path)
