@@ -364,7 +364,7 @@ def test_many_endpoints_and_kinds_of_failure_make_a_bounded_page(tmp_path) -> No
     run = create_run(tmp_path, "many", START)
     window_of = window(0, "emotion", np.random.default_rng(1))
     windows = []
-    for number in range(120):
+    for number in range(1000):
         own = window_of.copy()
         own.endpoint = f"end-{number}-{SCRIPT}"
         windows.append(own)
@@ -372,7 +372,7 @@ def test_many_endpoints_and_kinds_of_failure_make_a_bounded_page(tmp_path) -> No
         Failure(
             f"end-{number}", "failed", f"kind {number}{'k' * 3000}", SCRIPT * 200, 5, 1.0, 9.0, ["x" * 50_000]
         )
-        for number in range(300)
+        for number in range(1000)
     ]
     with open_writer(run.database) as writer:
         values = {

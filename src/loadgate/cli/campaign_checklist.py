@@ -16,7 +16,7 @@ from loadgate.judge.campaign_lines import Standing
 from loadgate.judge.decision import CHECKLIST, STEPS, SUCCESS
 from loadgate.plan.campaign import Campaign, Line
 from loadgate.plan.strict import suggest
-from loadgate.report.campaign import checklist_lines, item_dict
+from loadgate.report.campaign import checklist_lines
 from loadgate.store.campaign import Stamp
 from loadgate.watch.command import Program
 from loadgate.watch.parse import NoReading
@@ -57,7 +57,7 @@ def checklist(wanted: tuple[str, ...], name: str | None, results: str | None, as
                     break
     items = [item for item in look(place).decision().items if item.group in GROUPS]
     if as_json:
-        body = orjson.dumps([item_dict(item) for item in items], option=orjson.OPT_INDENT_2)
+        body = orjson.dumps([item.to_dict() for item in items], option=orjson.OPT_INDENT_2)
         sys.stdout.buffer.write(body + b"\n")
     else:
         for shown in checklist_lines(items):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any
 
 from loadgate.judge.campaign import CampaignState
 from loadgate.judge.campaign_clock import ClockState, evidence_since
@@ -72,6 +73,18 @@ class Item:
     def evidence(self) -> list[str]:
         """Return where that can be looked up."""
         return list(dict.fromkeys(part.evidence for part in self.parts if part.evidence))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for the book, for JSON and for pages."""
+        return {
+            "key": self.key,
+            "group": self.group,
+            "title": self.title,
+            "standing": self.standing.value,
+            "reasons": self.reasons,
+            "evidence": self.evidence,
+            "waiver": self.waiver,
+        }
 
 
 @dataclass(frozen=True)

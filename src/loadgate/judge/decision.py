@@ -109,18 +109,7 @@ class Decision:
                 "observed": round(self.clock.observed, 6),
                 "stopped": self.clock.stopped.reason if self.clock.stopped is not None else None,
             },
-            "items": [
-                {
-                    "key": item.key,
-                    "group": item.group,
-                    "title": item.title,
-                    "standing": item.standing.value,
-                    "reasons": item.reasons,
-                    "evidence": item.evidence,
-                    "waiver": item.waiver,
-                }
-                for item in self.items
-            ],
+            "items": [item.to_dict() for item in self.items],
             "trust": self.trust.to_dict(),
         }
 

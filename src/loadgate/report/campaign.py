@@ -13,8 +13,7 @@ from loadgate.judge.campaign_facts import iso
 from loadgate.judge.campaign_gather import Found
 from loadgate.judge.campaign_lines import Item, Standing
 from loadgate.judge.decision import Decision
-from loadgate.report.campaign_overview import item_dict as item_dict
-from loadgate.report.campaign_overview import overview
+from loadgate.report.campaign_overview import minute, overview
 from loadgate.report.text import clean, columns, counted
 from loadgate.store.campaign import Entry
 
@@ -36,13 +35,13 @@ def status_lines(decision: Decision, state: CampaignState, found: Found) -> Iter
     """Give the lines of `campaign status`."""
     content = overview(decision, state, found)
     yield f"campaign {state.plan.name} on {state.plan.host}: {content['position']}"
-    since = _minute(content["clock"]["since"])
+    since = minute(content["clock"]["since"])
     yield f"  clock    {content['clock']['line']} (cycle {decision.clock.cycle}, since {since})"
     for slot in [one for one in content["started"] if one["outcome"] == "goes on"]:
-        yield f"  goes on  {slot['key']}, since {_minute(slot['at'])}"
+        yield f"  goes on  {slot['key']}, since {minute(slot['at'])}"
     for name in ("due", "next"):
         for due in content[name][:_SHOWN]:
-            yield f"  {name:8} {due['key']}: {due['command']} {due['scenario']} at {_minute(due['at'])}"
+            yield f"  {name:8} {due['key']}: {due['command']} {due['scenario']} at {minute(due['at'])}"
     if content["missed"]:
         keys = ", ".join(one["key"] for one in content["missed"][-_SHOWN:])
         yield f"  missed   {len(content['missed'])} of the calendar: {keys}"
@@ -96,7 +95,7 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
 
 def due_line(due: Due) -> str:
     """Say one entry of the calendar."""
-    return f"{due.key}: {due.run.command} {due.run.scenario.name} at {_minute(iso(due.at))}"
+    return f"{due.key}: {due.run.command} {due.run.scenario.name} at {minute(iso(due.at))}"
 
 
 def _item_lines(item: Item) -> Iterator[str]:
@@ -144,7 +143,3 @@ def _said(entry: Entry) -> str:
         case _:
             text = ": ".join(str(content[key]) for key in ("key", "text") if content.get(key))
     return clean(text)
-
-
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")

@@ -9,7 +9,7 @@ from typing import Any
 from loadgate.judge.campaign import CampaignState
 from loadgate.judge.campaign_gather import Found
 from loadgate.judge.decision import Decision
-from loadgate.report.campaign_overview import overview
+from loadgate.report.campaign_overview import minute, overview
 from loadgate.report.markup import code, escaped
 
 
@@ -23,10 +23,10 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     yield f"# {decision['decision']}: campaign {escaped(content['campaign'])}"
     yield ""
     yield (
-        f"{escaped(content['position'])}, target {code(content['host'])}, {_minute(content['at'])} UTC, "
+        f"{escaped(content['position'])}, target {code(content['host'])}, {minute(content['at'])} UTC, "
         f"exit code {decision['exit_code']}."
     )
-    since = f"cycle {clock['cycle']}, since {_minute(clock['since'])}"
+    since = f"cycle {clock['cycle']}, since {minute(clock['since'])}"
     yield f"Stability clock: {escaped(clock['line'])} ({since})."
     yield ""
     yield from _section("Why not", [escaped(reason) for reason in decision["reasons"]])
@@ -53,16 +53,16 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     yield from _table(
         ("Phase", "From", "To", ""),
         [
-            (escaped(one["title"]), _minute(one["starts_at"]), _minute(one["ends_at"]), one["state"])
+            (escaped(one["title"]), minute(one["starts_at"]), minute(one["ends_at"]), one["state"])
             for one in content["phases"]
         ],
     )
     yield from _section(
         "Stops and restarts",
         [
-            *(f"{_minute(one['at'])} stopped: {escaped(one['reason'])}" for one in clock["stops"]),
-            *(f"{_minute(one['at'])} restarted: {escaped(one['hotfix'])}" for one in content["restarts"]),
-            *(f"{_minute(one['at'])} deployment: {escaped(one['text'])}" for one in clock["deployments"]),
+            *(f"{minute(one['at'])} stopped: {escaped(one['reason'])}" for one in clock["stops"]),
+            *(f"{minute(one['at'])} restarted: {escaped(one['hotfix'])}" for one in content["restarts"]),
+            *(f"{minute(one['at'])} deployment: {escaped(one['text'])}" for one in clock["deployments"]),
         ],
     )
     yield "## Objectives by day"
@@ -93,7 +93,7 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     yield from _section(
         "Alerts",
         [
-            f"{_minute(one['fired_at'])} {one['severity']}: {escaped(one['rule'])} in {code(one['run'])}: "
+            f"{minute(one['fired_at'])} {one['severity']}: {escaped(one['rule'])} in {code(one['run'])}: "
             f"{escaped(one['text'])}"
             for one in content["alerts"]
         ],
@@ -101,7 +101,7 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     yield from _section(
         "Sign-offs",
         [
-            f"{escaped(one['role'])}, {_minute(one['at'])}, {'signed' if one['agrees'] else 'refused'}: "
+            f"{escaped(one['role'])}, {minute(one['at'])}, {'signed' if one['agrees'] else 'refused'}: "
             f"{escaped(one['note'])}"
             for one in content["sign_offs"]
         ],
@@ -129,7 +129,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
     for row in rows:
         yield f"| {' | '.join(row)} |"
     yield ""
-
-
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")

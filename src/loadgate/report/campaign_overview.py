@@ -11,7 +11,6 @@ from loadgate.judge.campaign_calendar import DAY, Due, agenda_at, phase_spans, p
 from loadgate.judge.campaign_clock import ClockState, stops
 from loadgate.judge.campaign_facts import RunFacts, iso
 from loadgate.judge.campaign_gather import Found
-from loadgate.judge.campaign_lines import Item
 from loadgate.judge.decision import Decision
 
 _WORST = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
@@ -86,17 +85,9 @@ def overview(decision: Decision, state: CampaignState, found: Found) -> dict[str
     }
 
 
-def item_dict(item: Item) -> dict[str, Any]:
-    """Return one part of a decision as plain values."""
-    return {
-        "key": item.key,
-        "group": item.group,
-        "title": item.title,
-        "standing": item.standing.value,
-        "reasons": item.reasons,
-        "evidence": item.evidence,
-        "waiver": item.waiver,
-    }
+def minute(moment: str) -> str:
+    """Return a moment of an overview to the minute, as all its renderings write it."""
+    return moment[:16].replace("T", " ")
 
 
 def _clock(state: CampaignState, clock: ClockState) -> dict[str, Any]:

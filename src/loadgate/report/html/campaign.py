@@ -11,9 +11,9 @@ from typing import Any, Final
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import CampaignState
 from loadgate.judge.campaign_gather import Found
-from loadgate.judge.campaign_lines import Standing
+from loadgate.judge.campaign_lines import ORDER, Standing
 from loadgate.judge.decision import Decision
-from loadgate.report.campaign_overview import overview
+from loadgate.report.campaign_overview import minute, overview
 from loadgate.report.html.campaign_strip import strip_of
 from loadgate.report.html.page import render as render_page
 from loadgate.report.text import SYMBOLS, counted
@@ -42,8 +42,7 @@ class Group:
     def look(self) -> str:
         """Return its colour: that of its worst item."""
         found = {item["standing"] for item in self.items}
-        worst = (Standing.NOT_MET, Standing.MISSING, Standing.WAIVED, Standing.MET)
-        return next((LOOKS[one][0] for one in worst if one.value in found), "inconclusive")
+        return next(LOOKS[one][0] for one in ORDER if one.value in found)
 
 
 def no_link(_evidence: str) -> str:
@@ -81,7 +80,7 @@ def render(
         meters=_meters(content["clock"]),
         looks={standing.value: look for standing, look in LOOKS.items()},
         symbols=SYMBOLS,
-        minute=_minute,
+        minute=minute,
         link=link,
     )
 
@@ -112,7 +111,3 @@ def _meters(clock: dict[str, Any]) -> list[Meter]:
         Meter(name, floor(1000 * min(1.0, max(0.0, share))) / 10, round(100 * needed, 1))
         for name, share, needed in shares
     ]
-
-
-def _minute(moment: str) -> str:
-    return str(moment)[:16].replace("T", " ")
