@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 
 import loadgate.report.html.page as page_module
 from loadgate.exit_codes import ExitCode
-from loadgate.judge.campaign import CampaignState
+from loadgate.judge.campaign import CampaignState, fold
 from loadgate.judge.campaign_gather import Found
-from loadgate.judge.decision import Decision
+from loadgate.judge.decision import Decision, Trust, decide
 from loadgate.report import campaign as console
 from loadgate.report import campaign_markdown
 from loadgate.report.campaign_overview import overview
 from loadgate.report.html import campaign as campaign_page
 from loadgate.report.html.campaign_strip import strip_of
-from report_campaigns import entries, seen_on
+from report_campaigns import START, entries, seen_on
 
 
 @pytest.fixture
@@ -76,6 +77,14 @@ def test_evidence_that_is_there_is_linked(seen) -> None:
     """A run's name leads to what the caller says; what is nowhere has no link."""
     text = campaign_page.render(*seen, lambda one: f"../{one}" if one.startswith("soak-1/") else "")
     assert "../soak-1/verdict.json" in read(text).links
+
+
+def test_the_head_is_that_of_the_book() -> None:
+    """Evidence that was found by looking, and is not written yet, has no hash that anybody could check."""
+    written = [replace(entry, hash=str(entry.seq) * 64) for entry in entries()]
+    state = fold([*written[:-1], replace(written[-1], hash="")])
+    decision = decide(state, Trust(), START + timedelta(days=3))
+    assert overview(decision, state, Found())["head"] == {"seq": 4, "hash": "4" * 64}
 
 
 def test_the_strip_shows_days_where_they_are(seen) -> None:

@@ -155,6 +155,8 @@ class CampaignState:
     decisions: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
     clock_faults: list[ClockFault] = field(default_factory=list)
     last: Entry | None = None
+    head: Entry | None = None
+    """The newest entry that is in the book: evidence that was only looked at has no hash yet."""
 
     def counting(self) -> list[RunFacts]:
         """List the runs that count for stability, in order of their start."""
@@ -192,6 +194,7 @@ def fold(entries: Iterable[Entry]) -> CampaignState:
             _look_at_clock(state, entry)
             _apply(state, entry)
         state.last = entry
+        state.head = entry if entry.hash else state.head
     if state is None:
         raise StoreError("the campaign's book is empty", hint="start it: loadgate campaign start FILE")
     return state

@@ -81,7 +81,7 @@ def overview(decision: Decision, state: CampaignState, found: Found) -> dict[str
             for seq, content in state.decisions
         ],
         "notes": list(found.notes),
-        "head": {"seq": state.last.seq, "hash": state.last.hash} if state.last is not None else None,
+        "head": {"seq": state.head.seq, "hash": state.head.hash} if state.head is not None else None,
     }
 
 
