@@ -58,6 +58,16 @@ def test_too_little_room_is_refused() -> None:
     assert len(checked(plan(), int(2 * needed) + 1_000)) == 1
 
 
+def test_a_run_that_is_gone_on_with_needs_what_it_does_not_take_yet() -> None:
+    """Of its estimate what is stored already is there."""
+    needed = int(estimate_disk(plan()).total)
+    said: list[str] = []
+    check_disk(plan(), ROOT, said.append, stored=needed // 2, free=lambda _: needed)
+    assert "by now; " in said[0]
+    with pytest.raises(UsageError, match="more of disk"):
+        check_disk(plan(), ROOT, said.append, stored=needed // 2, free=lambda _: needed // 2 - 1_000)
+
+
 def test_a_budget_is_what_has_to_be_free() -> None:
     """Also where the estimate is more: older seconds are merged sooner then."""
     found = estimate_disk(plan())

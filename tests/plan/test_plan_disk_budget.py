@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgate.plan.disk_budget import about, disk_budget, estimate_disk
+from loadgate.plan.disk_budget import about, database_budget, disk_budget, estimate_disk
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.plan.results import Results
 from loadgate.plan.scenario import Probe, Scenario, Stage, Traffic
+from loadgate.store.disk_need import Disk, level_of
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 DAY = 86_400.0
@@ -92,3 +93,30 @@ def test_a_budget_is_a_size(text: str, fault: str) -> None:
     """With a unit, and no less than any run takes."""
     with pytest.raises(ValueError, match=fault):
         Results.model_validate({"budget": text}, context={"toml": True})
+
+
+def test_the_database_gets_what_the_rest_of_the_folder_leaves_of_the_budget() -> None:
+    """A day at 100/s: readings and rules are none; two logs of 1 MB, and half of the write-ahead logs."""
+    made = plan(DAY)
+    parts = estimate_disk(made).parts
+    left = disk_budget(made) - parts["logs"] - parts["write-ahead logs"] / 2
+    assert database_budget(made) == pytest.approx(left, abs=1)
+
+
+def test_a_budget_that_is_small_leaves_the_database_half_of_it() -> None:
+    """Of 30 MB, logs and a write-ahead log would leave less than 15."""
+    assert database_budget(plan(7 * DAY, results=Results(budget=30_000_000))) == 15_000_000
+
+
+def test_a_short_run_without_a_budget_has_none_to_keep_to() -> None:
+    """Nothing of a gate is merged early because its estimate was low; one that is stated is kept to."""
+    assert database_budget(plan(1200)) is None
+    assert database_budget(plan(1200, results=Results(budget=30_000_000))) is not None
+
+
+def test_a_week_as_it_is_stored_is_merged_no_earlier_than_planned() -> None:
+    """280 MB are what the shipped soak may come to; merging early begins at four fifths of the budget."""
+    made = load_plan(SHIPPED / "soak.toml")
+    budget = database_budget(made)
+    assert budget is not None
+    assert level_of(Disk(used=int(280e6), free=10**12, budget=budget)) == 0

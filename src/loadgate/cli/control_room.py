@@ -23,6 +23,7 @@ from typing import Any
 import click
 
 from loadgate.cli.capacity_check import check_capacity
+from loadgate.cli.disk_check import check_disk
 from loadgate.cli.looking import Looking
 from loadgate.cli.outlets import Listening, Outlets
 from loadgate.cli.preflight import check_locustfile
@@ -203,6 +204,7 @@ class ControlRoom:
         reach(plan.scenario.host, plan.scenario.http, os.environ)
         root = results_root(self.request.results, self.request.scenario)
         check_capacity(plan, root, time.time(), distributed=self.request.listen is not None)
+        check_disk(plan, root)
         return root
 
     def _folder(self, plan: Plan, root: Path) -> RunFolder:

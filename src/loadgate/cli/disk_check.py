@@ -15,14 +15,12 @@ from typing import Final
 import click
 
 from loadgate.errors import UsageError
-from loadgate.plan.disk_budget import about, disk_budget, estimate_disk
+from loadgate.plan.disk_budget import TOLD_FROM, about, disk_budget, estimate_disk
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_bytes, format_duration, format_number
 from loadgate.store.disk import free_bytes, used_bytes
 from loadgate.store.watch_bounds import MOST_POINTS, MOST_READINGS
 
-TOLD_FROM: Final = 3600.0
-"""Seconds of planned run time from which the estimate is printed; with a budget it always is."""
 SPARE: Final = 2.0
 """Times its estimate that should be free: less is told, and under once it is refused."""
 READINGS_TOLD_FROM: Final = 500_000
@@ -41,12 +39,14 @@ def check_disk(
     root: Path,
     say: Say = lambda text: click.echo(text, err=True),
     *,
+    stored: int = 0,
     free: Callable[[Path], int | None] = free_bytes,
 ) -> None:
     """Say what the run will store, and refuse one for which there is no room; UsageError says how much it is.
 
     `root` is the results root; it need not exist yet. With a budget in the plan the budget is what has to be
-    free, and one that no merging could keep to is refused.
+    free, and one that no merging could keep to is refused. `stored` are the bytes that a run which is gone on
+    with takes already.
     """
     estimate, stated = estimate_disk(plan), plan.scenario.results.budget
     _check_series(plan, estimate.length)
@@ -62,16 +62,17 @@ def check_disk(
             f"of this plan: merged to minutes it still takes about {about(estimate.least)}",
             hint="raise [results] budget, probe less often, or run for a shorter time",
         )
-    needed, there = disk_budget(plan), free(root)
+    needed, there = max(disk_budget(plan) - stored, 0), free(root)
     room = "how much is free there is not known" if there is None else f"{about(there)} free"
     if estimate.length >= TOLD_FROM or stated is not None:
         kept = f", kept within its budget of {format_bytes(stated)}" if stated is not None else ""
-        say(f"disk: needs {estimate.text}{kept}; {room} at {root}")
+        has = f", and takes {about(stored)} by now" if stored else ""
+        say(f"disk: needs {estimate.text}{kept}{has}; {room} at {root}")
     if there is None:
         return
     if there < needed:
         raise UsageError(
-            f"the run needs about {about(needed)} of disk, and {room} at {root}",
+            f"the run needs about {about(needed)} {'more ' if stored else ''}of disk, and {room} at {root}",
             hint="free some space, choose another folder with --results, or set [results] budget",
         )
     if there < SPARE * needed:

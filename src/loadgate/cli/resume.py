@@ -12,6 +12,7 @@ import click
 
 import loadgate
 from loadgate.cli.control_room import ControlRoom, Interrupts, Request
+from loadgate.cli.disk_check import check_disk, look_at
 from loadgate.cli.options import arm_option, json_option, results_option, strict_option
 from loadgate.errors import GeneratorError, StoreError, UsageError
 from loadgate.plan.plan import Plan, load_plan
@@ -149,6 +150,7 @@ class ResumedRoom(ControlRoom):
         _refuse_if_written_elsewhere(folder)
         if stale:
             click.echo(stale, err=True)
+        check_disk(plan, folder.path.parent, stored=look_at(folder.path).used)
         before = owner_of(folder)
         if before is not None and before.listen is not None:
             self.request = replace(self.request, listen=Listen(*before.listen))

@@ -51,6 +51,8 @@ LOG: Final = 2 * 10e6
 """Bytes of one process's log, at its most."""
 LOG_PER_DAY: Final = 0.5e6
 """Bytes that a process prints in a day, on the high side."""
+TOLD_FROM: Final = 3600.0
+"""Seconds of planned run time from which the estimate is told, and kept to; one that is stated always is."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,19 @@ def disk_budget(plan: Plan) -> int:
     """Return the bytes that a run's folder may take: as its plan says, else what is estimated."""
     stated = plan.scenario.results.budget
     return stated if stated is not None else math.ceil(estimate_disk(plan).total)
+
+
+def database_budget(plan: Plan) -> int | None:
+    """Return the bytes of the run's budget that are left for run.db and its write-ahead log.
+
+    None for a run that is told no budget: a short one without a `[results] budget`.
+    """
+    estimate = estimate_disk(plan)
+    if plan.scenario.results.budget is None and estimate.length < TOLD_FROM:
+        return None
+    whole, parts = disk_budget(plan), estimate.parts
+    others = parts["readings"] + parts["alerts"] + parts["logs"] + parts["write-ahead logs"] / 2
+    return math.ceil(max(whole - others, whole / 2))
 
 
 def _rows(seconds: float) -> dict[float, float]:

@@ -31,6 +31,7 @@ from loadgate.store.disk_need import Disk, level_of
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder
 from loadgate.store.writer import Event, RunWriter
+from loadgate.swarm.launch import DISK_BUDGET
 
 _COMMIT_EVERY = 0.25
 """Seconds between two commits at the least, so that many workers share one."""
@@ -42,8 +43,6 @@ _RETRY_AFTER = 1.0
 
 _LOOK_EVERY = 60.0
 """Seconds between two looks at how much disk the run uses, and how much is free."""
-BUDGET_VARIABLE = "LOADGATE_DISK_BUDGET"
-"""The environment variable that says how much disk run.db may use, such as "400MB"."""
 
 Key = tuple[str, int, int]
 """A delta's worker, incarnation and sequence number."""
@@ -127,7 +126,7 @@ def budget_of(environment: Mapping[str, str]) -> int | None:
     A budget is no reason to end a run that measures: `loadgate` has checked it before.
     """
     try:
-        return int(parse_bytes(environment[BUDGET_VARIABLE]))
+        return int(parse_bytes(environment[DISK_BUDGET]))
     except (KeyError, UnitError):
         return None
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from loadgate.errors import GeneratorError
+from loadgate.plan.disk_budget import database_budget
 from loadgate.plan.plan import Plan
 from loadgate.store.folder import RunFolder
 from loadgate.store.log_files import last_lines
@@ -34,6 +35,8 @@ ABORTED = signal.SIGUSR2
 """The signal that tells a master that an alert ends its run."""
 WEB = "LOADGATE_WEB"
 """The variable that tells a master to serve a web UI, and where."""
+DISK_BUDGET = "LOADGATE_DISK_BUDGET"
+"""The variable that tells a master how many bytes run.db may take, such as "400MB"."""
 CAUSE = "LOADGATE_CAUSE"
 """The variable that tells a master why it takes a run up."""
 SUPERVISED = "LOADGATE_SUPERVISED"
@@ -263,6 +266,7 @@ def _recipe(
         "LOADGATE_PLAN": str(folder.plan.resolve()),
         "LOADGATE_CONTROL_PID": str(os.getpid()),
         **({SUPERVISED: "1"} if supervised else {}),
+        **({DISK_BUDGET: f"{budget}B"} if (budget := database_budget(plan)) is not None else {}),
         **environment,
     }
     locust = [sys.executable, "-m", "locust", "-f", str(scenario.locustfile), "--loglevel", "INFO"]
