@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from loadgate.judge.objectives import evaluate
 from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult, worst
 from loadgate.judge.run import coverage, early_reason, overall, void_reasons
 from loadgate.judge.slots import Interval
+from loadgate.judge.verdict import judge
+from loadgate.measure.delta import Failure
 from loadgate.plan.scenario import Generator, VerdictPolicy
 from loadgate.store.database import Event
 
@@ -201,3 +204,52 @@ def test_a_row_is_optional_by_its_name_or_its_metric(make: Any, word: str) -> No
     row = make.objective(endpoint="emotion")
     result = evaluate(row, make.evidence(row, policy=VerdictPolicy(optional=(word,))))
     assert result.optional is (word != "memory")
+
+
+def of_user(
+    count: int, kind: str = "the user code raised KeyError (locustfile.py, line 7 in send)"
+) -> Failure:
+    return Failure("emotion", "failed", kind, "", count, 11.0, 12.0, ["'text'"])
+
+
+def test_errors_of_the_locustfile_void_the_run(make: Any) -> None:
+    """They say nothing of the target: type, place and count are named, and what to do."""
+    reasons = void_reasons(make.evidence(failures=(of_user(2),)))
+    assert len(reasons) == 1
+    assert "failed 2 of 3000 requests" in reasons[0]
+    assert "KeyError (locustfile.py, line 7 in send), 2 times" in reasons[0]
+    assert "mend it" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "void"),
+    [
+        ("the check raised KeyError (locustfile.py, line 9 in valid)", True),
+        ("the check returned a value of type int", True),
+        ("the check returned False", False),
+        ("no emotion", False),
+        ("HTTP 503", False),
+        ("a flow gave up after a failed answer: KeyError", False),
+    ],
+)
+def test_only_what_is_the_users_own_code_voids(make: Any, kind: str, void: bool) -> None:
+    """An answer that a check refuses is the target's failure, and is judged."""
+    assert bool(void_reasons(make.evidence(failures=(of_user(30, kind),)))) is void
+
+
+def test_one_odd_answer_in_ten_thousand_does_not_void_a_run(make: Any) -> None:
+    """30 s of 1000 requests are 30,000, so three are few enough, and four are too many."""
+    windows = make.steady({20: 1000})
+    assert void_reasons(make.evidence(windows=windows, failures=(of_user(3),))) == ()
+    assert len(void_reasons(make.evidence(windows=windows, failures=(of_user(4),)))) == 1
+
+
+def test_a_run_whose_own_code_fails_is_invalid_and_not_failed(make: Any) -> None:
+    """Its error rate is past the alert threshold, and the target is not blamed for it."""
+    objective = make.objective("error_rate", "< 1%", alert="> 5%")
+    windows = make.steady({20: 50}, failed=50)
+    evidence = make.evidence(objective, windows=windows, failures=(of_user(1500),))
+    verdict = judge(evidence, now=datetime(2026, 11, 24, tzinfo=UTC))
+    assert verdict.grade is Grade.INVALID
+    assert verdict.exit_code == 30
+    assert verdict.to_dict()["failures"][0]["count"] == 1500

@@ -179,9 +179,9 @@ def test_user_code_that_raises_is_a_counted_failure_and_stops_no_user(locust) ->
     with locust.reader() as reader:
         kinds = {f.endpoint: f.kind for f in reader.failures()}
     assert kinds["empty"] == "the user code raised TypeError"
+    assert kinds["broken"] == "the user code raised RuntimeError (locustfile.py, line 7 in send)"
     assert locust.returncode == 1, "failures are Locust's own exit code 1"
-    assert kinds["broken"] == "the user code raised RuntimeError"
-    assert kinds["puzzled"] == "the check raised KeyError"
+    assert kinds["puzzled"] == "the check raised KeyError (locustfile.py, line 15 in <lambda>)"
 
 
 LISTENER = """

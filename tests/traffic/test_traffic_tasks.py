@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from loadgate.errors import UsageError
 from loadgate.traffic.tasks import judge_answer, kinds_of, request
+from loadgate.traffic.user_code import place_of
 from loadgate.traffic.values import Get, Response
 
 
@@ -107,7 +110,7 @@ def test_without_a_check_a_status_below_400_is_good(status: int, failure: str | 
         (True, None),
         ("", None),
         ("no data", "no data"),
-        (False, "the check returned a value of type bool"),
+        (False, "the check returned False"),
         (0, "the check returned a value of type int"),
     ],
 )
@@ -122,4 +125,36 @@ def test_a_check_that_raises_fails_the_answer() -> None:
     def check(answer: Response) -> None:
         raise KeyError("data")
 
-    assert judge_answer(check, response(200)) == "the check raised KeyError"
+    line = check.__code__.co_firstlineno + 1
+    place = f"test_traffic_tasks.py, line {line} in check"
+    assert judge_answer(check, response(200)) == f"the check raised KeyError ({place})"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (503, b"<html>", "HTTP 503"),
+        (404, b"{}", "HTTP 404"),
+        (200, b"<html>", "the answer could not be read: JSONDecodeError"),
+    ],
+)
+def test_what_a_check_raises_over_a_failed_answer_is_the_answers_failure(
+    status: int, body: bytes, kind: str
+) -> None:
+    """A status that says failure, or a body that is not JSON, is the target's doing."""
+    answer = response(status)
+    answer.body = body
+    assert judge_answer(lambda one: one.json()["data"], answer) == kind
+
+
+def test_the_place_of_an_error_is_in_the_users_own_files() -> None:
+    """What a library raises arose where the user called it; where no own file had a part, nothing is said."""
+
+    def load() -> None:
+        Path("/none/at/all").read_text()
+
+    with pytest.raises(FileNotFoundError) as caught:
+        load()
+    line = load.__code__.co_firstlineno + 1
+    assert place_of(caught.value) == f"test_traffic_tasks.py, line {line} in load"
+    assert place_of(ValueError("never raised")) == ""

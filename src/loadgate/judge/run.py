@@ -26,6 +26,10 @@ from loadgate.plan.units import format_duration, format_share
 COVERAGE_NEEDED: Final = 0.99
 """The share of the steady phase, in worker seconds, that must have been reported."""
 
+USER_CODE_ALLOWED: Final = 1e-4
+"""The share of the requests that the user's own code may fail: one odd answer must not void a week."""
+_NAMED: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -105,6 +109,7 @@ def void_reasons(evidence: Evidence) -> tuple[str, ...]:
     if not evidence.seconds:
         return ()
     return (
+        *_user_code(evidence),
         *_unbalanced(evidence),
         *_uncovered(evidence),
         *_gaps(evidence),
@@ -113,6 +118,29 @@ def void_reasons(evidence: Evidence) -> tuple[str, ...]:
         *_offered_by_nobody(evidence),
         *generator_faults(evidence),
     )
+
+
+def _user_code(evidence: Evidence) -> list[str]:
+    """Check that the user's own code, and not the target, failed no more than one request in ten thousand.
+
+    Such requests count as failed, so that the books balance; more of them would be judged as the target's.
+    """
+    found = sorted(
+        (failure for failure in evidence.failures if failure.is_of_user_code),
+        key=lambda failure: (-failure.count, failure.fingerprint),
+    )
+    number, arrivals = sum(failure.count for failure in found), evidence.books().arrivals
+    if number <= USER_CODE_ALLOWED * arrivals:
+        return []
+    named = "; ".join(
+        f"{failure.endpoint}: {failure.kind}, {failure.count} times" for failure in found[:_NAMED]
+    )
+    more = f"; and {len(found) - _NAMED} more kinds" if len(found) > _NAMED else ""
+    return [
+        f"the locustfile's own code failed {number} of {arrivals} requests, which says nothing of the target "
+        f"({named}{more}): mend it, let a check return a word for an answer that it does not like, and run "
+        "again; the workers' logs have the traceback"
+    ]
 
 
 def _unbalanced(evidence: Evidence) -> list[str]:

@@ -25,6 +25,12 @@ MOST_SAMPLES = 3
 MOST_FAILURES = 1000
 """Kinds of failure that one delta may hold; also the most fleet rows of one delta."""
 
+CODE_RAISED = "the user code raised"
+CHECK_RAISED = "the check raised"
+CHECK_RETURNED = "the check returned a value of type"
+OF_USER_CODE = (CODE_RAISED, CHECK_RAISED, CHECK_RETURNED)
+"""How the kinds of failure begin that are the user's own code and not the target."""
+
 OUTCOMES = ("ok", "failed", "timeout", "unsent", "unfinished", "lost")
 
 
@@ -45,6 +51,11 @@ class Failure:
     def fingerprint(self) -> str:
         """What makes two failures the same kind."""
         return f"{self.endpoint}|{self.outcome}|{self.kind}|{self.message}"
+
+    @property
+    def is_of_user_code(self) -> bool:
+        """Tell whether the user's own code failed, and not the target."""
+        return self.kind.startswith(OF_USER_CODE)
 
     def merge(self, other: Failure) -> None:
         """Add what `other` counted of the same kind. Raise MeasureError for another kind."""

@@ -25,6 +25,7 @@ from loadgate.traffic.engine import Engine
 from loadgate.traffic.http.client import HttpClient
 from loadgate.traffic.job import Job, draws_repeat
 from loadgate.traffic.tasks import Check, judge_answer
+from loadgate.traffic.user_code import kind_of_code
 from loadgate.traffic.values import Request, Response
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Driver:
         self._place = engine.take_place()
         self.http = HttpClient(engine.settings, engine.source_address(self.number))
         self.personas: dict[type[Any], Any] = {type(user): user}
+        self.last_failed = False
+        """Whether the last answer was not a good one."""
 
     @property
     def number(self) -> int:
@@ -127,6 +130,7 @@ class Driver:
         failure: str | None = response.failure
         if not failure:
             failure = judge_answer(check, response)
+        self.last_failed = bool(failure)
         flags = 0 if not failure else self._record_failure(job, response, failure)
         cached = response.cached
         if cached is not None:
@@ -150,8 +154,10 @@ class Driver:
             self._tell_listeners(job, value, response, failure)
         return response
 
-    def record_exception(self, job: Job, due: float | None, pool_wait: float, error: Exception) -> None:
-        """Count a turn whose own code raised: a failed arrival, with the exception as its kind.
+    def record_exception(
+        self, job: Job, due: float | None, pool_wait: float, error: Exception, *, told: str = ""
+    ) -> None:
+        """Count a turn whose own code raised: a failed arrival, with the exception, or `told`, as its kind.
 
         Locust's StopUser and StopTest go on after that; in the closed model they are no arrival.
         """
@@ -159,7 +165,7 @@ class Driver:
         if stops and due is None:
             raise error
         now = _monotonic()
-        kind = f"the user code raised {type(error).__name__}"
+        kind = f"the user code stops: {type(error).__name__}" if stops else told or kind_of_code(error)
         if self.engine.first_time(f"{job.kind.name} {kind}"):
             _log.error("%s: %s (logged once)", job.kind.name, kind, exc_info=error)
         self.engine.recorder.failure(job.kind.name, "failed", kind, str(error)[:_SAMPLE_CHARACTERS])

@@ -16,6 +16,7 @@ from loadgate.errors import UsageError
 from loadgate.traffic import values
 from loadgate.traffic.job import Job, draws_repeat
 from loadgate.traffic.tasks import Check, Kind
+from loadgate.traffic.user_code import AFTER_FAILURE
 from loadgate.traffic.values import Request, Response
 
 if TYPE_CHECKING:
@@ -93,7 +94,10 @@ class FlowClient:
                 job.arrive(self._due)
             raise
         except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-            self._driver.record_exception(job, self._due, self._pool_wait, error)
+            # What follows from an answer that failed is the target's failure.
+            follows = self._sent and self._driver.last_failed
+            told = f"{AFTER_FAILURE}: {type(error).__name__}" if follows else ""
+            self._driver.record_exception(job, self._due, self._pool_wait, error, told=told)
         else:
             if not self._sent and due is not None:
                 self._driver.record_exception(job, due, pool_wait, UsageError("the flow sent no request"))

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from loadgate.errors import UsageError
+from loadgate.measure.delta import CHECK_RETURNED
+from loadgate.traffic.user_code import kind_of_check
 from loadgate.traffic.values import Request, Response
 
 Check = Callable[[Response], "str | None"]
@@ -69,12 +71,12 @@ def judge_answer(check: Check | None, response: Response) -> str | None:
     try:
         result: object = check(response)
     except Exception as error:  # noqa: BLE001 - a check that cannot cope with an answer fails it
-        return f"the check raised {type(error).__name__}"
+        return kind_of_check(error, response.status)
     if result is None or result is True or result == "":
         return None
-    return (
-        result if isinstance(result, str) else f"the check returned a value of type {type(result).__name__}"
-    )
+    if result is False:
+        return "the check returned False"
+    return result if isinstance(result, str) else f"{CHECK_RETURNED} {type(result).__name__}"
 
 
 def kinds_of(user_classes: Iterable[type[Any]], mix: Mapping[str, float] | None = None) -> tuple[Kind, ...]:
