@@ -53,6 +53,26 @@ def both(code: str) -> tuple[str, str]:
         changed.communicate()
 
 
+TIME_LIMIT = """
+import time
+import gevent
+from gevent import monkey
+
+gevent.get_hub()
+monkey.get_original("time", "sleep")(2.1)
+limit = gevent.spawn_later(2.0, lambda: None)
+gevent.sleep(0)
+gevent.sleep(0)
+gevent.sleep(0.01)
+print(limit.ready())
+"""
+
+
+def test_a_time_limit_counts_from_when_the_loop_looked_at_the_clock_last() -> None:
+    """What the import of a locustfile took is missing from the run, which may end at once."""
+    assert both(TIME_LIMIT) == ("True", "False")
+
+
 DEFAULTS = """
 from locust import argument_parser as parser
 print(parser.default_args_dict() is parser.default_args_dict())

@@ -74,6 +74,24 @@ def apply(
     _forget_no_worker_that_tries()
     _deliver_before_quitting()
     _say_where_the_master_should_be()
+    _count_from_now()
+
+
+def _count_from_now() -> None:
+    """Let a run's time limit count from when it is set.
+
+    gevent counts from when its loop looked at the clock last. Locust sets `--run-time` before the loop has
+    turned once (main.py:524), so all that took since the process began, such as the import of a locustfile,
+    is missing from the run: "-t 4s" ended after half a second.
+    """
+    original = gevent.spawn_later
+
+    @functools.wraps(original)
+    def spawn_later(seconds: float, *args: Any, **kwargs: Any) -> gevent.Greenlet:
+        gevent.get_hub().loop.update_now()
+        return original(seconds, *args, **kwargs)
+
+    gevent.spawn_later = spawn_later
 
 
 def _cache_default_arguments() -> None:
