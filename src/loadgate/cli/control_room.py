@@ -174,6 +174,8 @@ class ControlRoom:
         ):
             plan, self._outlets = self.plan, outlets
             root = self._check(plan)
+            # One that is taken up may end later than it was planned first.
+            plan = self.plan
             # Until here there is nothing to keep; from here on there is a run to end well.
             interrupts.count_only()
             folder = self._folder(plan, root)

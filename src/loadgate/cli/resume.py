@@ -13,6 +13,7 @@ import click
 import loadgate
 from loadgate.cli.control_room import ControlRoom, Interrupts, Request
 from loadgate.cli.disk_check import check_disk, look_at
+from loadgate.cli.moved_end import move_end
 from loadgate.cli.options import arm_option, json_option, results_option, strict_option
 from loadgate.errors import GeneratorError, StoreError, UsageError
 from loadgate.plan.plan import Plan, load_plan
@@ -154,6 +155,10 @@ class ResumedRoom(ControlRoom):
         before = owner_of(folder)
         if before is not None and before.listen is not None:
             self.request = replace(self.request, listen=Listen(*before.listen))
+        if plan.scenario.soak.planned_end == "move" and not living_of(folder).processes:
+            # Where something lives the load went on, or was away for a minute at the most.
+            self.plan, said = move_end(folder, plan, Now.read())
+            click.echo(said, err=True)
         return folder.path.parent
 
     def _folder(self, plan: Plan, root: Path) -> RunFolder:  # noqa: ARG002 - they are the run's own

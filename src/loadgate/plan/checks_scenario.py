@@ -11,6 +11,7 @@ from loadgate.plan.probe import CHOSEN, MARKS, Probe
 from loadgate.plan.problems import Problem
 from loadgate.plan.scenario import Http, Traffic
 from loadgate.plan.smoke import Smoke
+from loadgate.plan.soak import Soak
 
 
 def check_stages(file: str, raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -75,6 +76,13 @@ def check_traffic(file: str, traffic: Traffic) -> Iterator[Problem]:
         if traffic.model == "closed" and stage.users is not None and stage.users > traffic.users:
             message = f"is more than traffic.users ({traffic.users})"
             yield Problem(file, f"{key}.users", message, f"set traffic.users to {stage.users} or more")
+
+
+def check_soak(file: str, soak: Soak, traffic: Traffic) -> Iterator[Problem]:
+    """Check that the planned end can be moved where it is to be."""
+    if soak.planned_end == "move" and (traffic.model == "closed" or traffic.arrivals == "trace"):
+        message = 'cannot be "move" with users that decide for themselves, or a recorded trace'
+        yield Problem(file, "soak.planned_end", message, "leave it out: the end stays where it was planned")
 
 
 def check_http(file: str, http: Http) -> Iterator[Problem]:

@@ -26,6 +26,7 @@ from loadgate.plan.checks_scenario import (
     check_probes,
     check_python,
     check_smoke,
+    check_soak,
     check_stages,
     check_traffic,
 )
@@ -39,6 +40,7 @@ from loadgate.plan.rollback import Rollback, check_rollback
 from loadgate.plan.scenario import Http, Probe, Scenario, Traffic, VerdictPolicy, check_url
 from loadgate.plan.sla import Objective, named
 from loadgate.plan.smoke import Smoke
+from loadgate.plan.soak import Soak
 from loadgate.plan.strict import keys_of, problems_of, salvage, suggest
 from loadgate.plan.timeline import Timeline
 from loadgate.plan.trace import Trace, read_trace
@@ -226,6 +228,9 @@ class _Reader:
         smoke = self._section(Smoke, "smoke")
         if smoke is not None:
             problems += check_smoke(self.file, smoke)
+        soak = self._section(Soak, "soak")
+        if soak is not None and traffic is not None:
+            problems += check_soak(self.file, soak, traffic)
         self._answers(traffic)
         table = self.draft.table
         if table is not None and table.complete and verdict is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictInt
 
@@ -12,6 +12,10 @@ from loadgate.plan.fields import PlanModel, Seconds
 class Soak(PlanModel):
     """The supervision of `loadgate soak` and of a run that was resumed; other commands restart nothing."""
 
+    planned_end: Literal["keep", "move"] = Field(
+        default="keep",
+        description="what a resumed run does about steady seconds without load: leave out, or run later",
+    )
     restarts: Annotated[StrictInt, Field(ge=0, le=1000)] = Field(
         default=20, description="restarts of one process within an hour; one more death ends the run"
     )
