@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from loadgate import __version__
+from loadgate.cli.control_room import Request
+from loadgate.cli.resume import ResumedRoom
 from loadgate.plan.plan import load_plan
 from loadgate.store.control_lock import ControlLock, Owner
 from loadgate.store.database import open_writer
@@ -18,6 +20,7 @@ from loadgate.store.folder import RunFolder
 from loadgate.store.lock import WriterLock
 from loadgate.store.run_clock import Now
 from loadgate.swarm.fingerprint import own_code, sha256_of
+from loadgate.swarm.launch import Listen
 
 Store = Callable[..., RunFolder]
 LOCUSTFILE = "from loadgate import LoadUser\n"
@@ -156,3 +159,14 @@ def test_a_soak_goes_on_with_the_newest_run_alone(told: Any, stored: Store, plan
     plan_of(newer)
     told("verdict", newer.id)
     told("soak", tmp_path / "load.toml", "--resume", "--once").expect(30, err=f"{newer.id} has ended")
+
+
+def test_a_distributed_run_goes_on_where_its_master_listened(told: Any, stored: Store, plan_of) -> None:
+    """Its workers of other hosts know that address; the command need not say it again."""
+    run = stored(ended=None)
+    plan_of(run)
+    owner = Owner.here(Now.read(), supervised=True, listen=("127.0.0.1", 5999, 45.0))
+    ControlLock(run, owner).take(owner)
+    room = ResumedRoom(run, Request(scenario=Path(), supervised=True))
+    room._check(room.plan)
+    assert room.request.listen == Listen("127.0.0.1", 5999, 45.0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from loadgate.errors import StoreError, UsageError
 from loadgate.measure.delta import Delta, FleetRow
 from loadgate.measure.window import Window
-from loadgate.store.database import RunReader, open_writer
+from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
 from loadgate.store.ledger import Range
@@ -265,3 +265,16 @@ def test_a_run_says_what_made_it() -> None:
     """The versions of what makes and measures the load, and the machine."""
     assert {"python", "loadgate", "locust", "gevent", "numpy", "hdrhistogram"} == set(versions())
     assert {"node", "system", "cores"} == set(this_machine())
+
+
+def test_a_stop_that_a_master_took_is_not_forgotten_with_it(folder: RunFolder) -> None:
+    """It is an event of the run; a run that nobody asked to stop has none."""
+    write(folder, anchor=ANCHOR)
+    past = past_of(folder)
+    assert past is not None
+    assert not past.stop_asked
+    with open_writer(folder.database) as writer:
+        writer.commit([], events=[Event(12.0, "stop_asked", {})])
+    past = past_of(folder)
+    assert past is not None
+    assert past.stop_asked

@@ -154,6 +154,7 @@ class ControlRoom:
         self._aborts: list[str] = []
         self._load_ended = Event()
         self._is_ending = False
+        self._is_stopped = False
         self._view_now: View | None = None
         self._outlets: Outlets
         self._supervisor: Supervisor | None = None
@@ -417,7 +418,7 @@ class ControlRoom:
             self._is_ending = True
         elif _is_asked_to_stop(generator):
             self._say("ending, as `loadgate stop` asks: what is under way may finish")
-            self._is_ending = True
+            self._is_ending = self._is_stopped = True
         elif (why := looking.look(now)) is not None:
             self._say(f"{why}: the run needs no more load, and ends")
             generator.decide()
@@ -472,7 +473,8 @@ class ControlRoom:
         if self._is_paused or not self._may_settle(interrupts):
             return
         gave_up = self._supervisor.gave_up if self._supervisor is not None else ""
-        stopped = is_asked_to_stop(folder)
+        # A master that took the request may have died of whatever else, right after it.
+        stopped = self._is_stopped or is_asked_to_stop(folder)
         with suppress(LoadgateError):
             ended = "interrupted" if interrupts.count else "stopped" if stopped else "died"
             writer = open_writer(folder.database)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,7 @@ from loadgate.cli.control_room import ControlRoom, Interrupts, Request
 from loadgate.cli.disk_check import check_disk, look_at
 from loadgate.cli.moved_end import move_end
 from loadgate.cli.options import arm_option, json_option, results_option, strict_option
+from loadgate.cli.outlets import listening, run_options
 from loadgate.errors import GeneratorError, StoreError, UsageError
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.store.control_lock import owner_of, refuse_if_controlled, was_controlled
@@ -34,11 +35,12 @@ _SEEN_WITHIN: Final = 2.0
 
 @click.command()
 @click.argument("run", default="latest")
+@run_options
 @arm_option
 @results_option
 @strict_option
 @json_option
-def resume(run: str, arm: bool, results: str | None, strict: bool, as_json: bool) -> int:
+def resume(run: str, arm: bool, results: str | None, strict: bool, as_json: bool, **where: Any) -> int:
     """Go on with RUN (an id, a path, or `latest`) where it was, in the same folder by the same plan.
 
     What lives of its generator is taken over, what died is started again. What nobody measured in
@@ -46,7 +48,13 @@ def resume(run: str, arm: bool, results: str | None, strict: bool, as_json: bool
     """
     folder = find_run(results_root(results, None), run)
     request = Request(
-        scenario=Path(), results=results, strict=strict, as_json=as_json, arm=arm, supervised=True
+        scenario=Path(),
+        results=results,
+        strict=strict,
+        as_json=as_json,
+        arm=arm,
+        supervised=True,
+        listening=listening(where),
     )
     return ResumedRoom(folder, request).run()
 
@@ -135,6 +143,10 @@ class ResumedRoom(ControlRoom):
     """Carry a run on that another control room began."""
 
     def __init__(self, folder: RunFolder, request: Request) -> None:
+        if request.listening.web and "master" in living_of(folder).processes:
+            # It keeps its port, and tells of the control room that started it.
+            click.echo("--web is left out: the master lives, and is not started anew for it", err=True)
+            request = replace(request, listening=replace(request.listening, web=False))
         super().__init__(request)
         self._resumed = folder
 
@@ -169,14 +181,22 @@ class ResumedRoom(ControlRoom):
         workers, listen = plan.scenario.generator.workers, self.request.listen
         living = living_of(folder)
         cause = "its control room and its master died"
-        found = adopt(plan, folder, living, workers=workers, listen=listen, cause=cause)
+        found = adopt(
+            plan, folder, living, workers=workers, listen=listen, cause=cause, web=self._outlets.web
+        )
         if found is not None:
             parts = ", ".join(sorted(living.processes))
             click.echo(f"going on with what lives of it: {parts}", err=True)
             return found
         living.kill()
         return launch(
-            plan, folder, workers=workers, listen=listen, supervised=True, cause=self._cause(folder)
+            plan,
+            folder,
+            workers=workers,
+            listen=listen,
+            supervised=True,
+            cause=self._cause(folder),
+            web=self._outlets.web,
         )
 
     def _cause(self, folder: RunFolder) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from loadgate.cli.control_room import ControlRoom, Request, listen_at
-from loadgate.cli.durations import DURATION
+from loadgate.cli.control_room import ControlRoom, Request
+from loadgate.cli.distributed import distributed_options, workers_of
 from loadgate.cli.options import (
     arm_option,
     host_option,
@@ -18,7 +18,6 @@ from loadgate.cli.options import (
     strict_option,
 )
 from loadgate.cli.outlets import listening, run_options
-from loadgate.errors import UsageError
 
 
 @click.command()
@@ -28,24 +27,7 @@ from loadgate.errors import UsageError
 @click.option(
     "--sla", type=click.Path(path_type=Path), help="SLA table to judge by, in place of the scenario's."
 )
-@click.option("--distributed", is_flag=True, help="Start no workers here; wait for those of other hosts.")
-@click.option(
-    "--expect-workers", type=click.IntRange(1, 10_000), help="Workers to wait for, with --distributed."
-)
-@click.option(
-    "--bind",
-    metavar="ADDRESS[:PORT]",
-    help="Where the master listens, with --distributed [default: 127.0.0.1:5557]. "
-    "Anything but loopback needs LOADGATE_SECRET.",
-)
-@click.option(
-    "--wait",
-    "within",
-    type=DURATION,
-    default="60s",
-    show_default=True,
-    help="How long to wait for the workers, with --distributed.",
-)
+@distributed_options
 @run_options
 @arm_option
 @set_option
@@ -76,19 +58,14 @@ def run(
 
     With --distributed the load is made by `loadgate worker --master HOST:PORT` on other hosts.
     """
-    if not distributed and (expect_workers is not None or bind is not None):
-        raise UsageError(
-            "--expect-workers and --bind go with --distributed", hint="for workers on this host: --workers N"
-        )
-    if distributed and workers is not None:
-        raise UsageError(
-            "--workers starts workers here, --distributed waits for others", hint="say --expect-workers N"
-        )
+    number, listen = workers_of(
+        workers, distributed=distributed, expect_workers=expect_workers, bind=bind, within=within
+    )
     request = Request(
         scenario=scenario,
         host=host,
-        workers=expect_workers if distributed else workers,
-        listen=listen_at(bind, within) if distributed else None,
+        workers=number,
+        listen=listen,
         sla=sla,
         overrides=overrides,
         results=results,

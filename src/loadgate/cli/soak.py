@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
 from loadgate.cli.control_room import ControlRoom, Request
+from loadgate.cli.distributed import distributed_options, workers_of
 from loadgate.cli.options import (
     arm_option,
     host_option,
@@ -16,6 +18,7 @@ from loadgate.cli.options import (
     set_option,
     strict_option,
 )
+from loadgate.cli.outlets import listening, run_options
 from loadgate.cli.resume import ResumedRoom, newest_run_of
 from loadgate.errors import UsageError
 from loadgate.judge.run import COVERAGE_NEEDED
@@ -40,6 +43,8 @@ from loadgate.store.folder import RunFolder
     is_flag=True,
     help="With --resume: start none where a run of this scenario has ended, and exit by its verdict.",
 )
+@distributed_options
+@run_options
 @arm_option
 @set_option
 @results_option
@@ -51,11 +56,16 @@ def soak(
     workers: int | None,
     resumes: bool,
     once: bool,
+    distributed: bool,
+    expect_workers: int | None,
+    bind: str | None,
+    within: float,
     arm: bool,
     overrides: tuple[str, ...],
     results: str | None,
     strict: bool,
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Run SCENARIO for as long as it says, whatever dies on the way, and judge it.
 
@@ -64,16 +74,21 @@ def soak(
     a service manager can start again and again. SIGTERM pauses the run, which stays open; Ctrl-C ends
     and judges it.
     """
+    number, listen = workers_of(
+        workers, distributed=distributed, expect_workers=expect_workers, bind=bind, within=within
+    )
     request = Request(
         scenario=scenario,
         host=host,
-        workers=workers,
+        workers=number,
+        listen=listen,
         overrides=overrides,
         results=results,
         strict=strict,
         as_json=as_json,
         arm=arm,
         supervised=True,
+        listening=listening(where),
     )
     if once and not resumes:
         raise UsageError("--once goes with --resume", hint="say both, or leave it out")

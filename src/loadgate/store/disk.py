@@ -22,5 +22,7 @@ def free_bytes(folder: Path) -> int | None:
     """Return the bytes that are free for us where a folder is, or will be; None where nobody can tell."""
     for place in (folder.absolute(), *folder.absolute().parents):
         with suppress(OSError):
-            return shutil.disk_usage(place).free
+            usage = shutil.disk_usage(place)
+            # One of the kernel's own, such as /proc, has no size.
+            return usage.free if usage.total else None
     return None

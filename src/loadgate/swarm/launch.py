@@ -221,7 +221,14 @@ def launch(
 
 
 def adopt(
-    plan: Plan, folder: RunFolder, living: Living, *, workers: int, listen: Listen | None, cause: str
+    plan: Plan,
+    folder: RunFolder,
+    living: Living,
+    *,
+    workers: int,
+    listen: Listen | None,
+    cause: str,
+    web: Web | None = None,
 ) -> Generator | None:
     """Take over the processes that another control room left; None where none of them can be gone on with.
 
@@ -237,7 +244,7 @@ def adopt(
         environment[SECRET] = known.secret
     elif listen is None and SECRET not in os.environ and SECRET_FILE not in os.environ:
         return None
-    recipe = _recipe(plan, folder, environment, workers, known.port, listen, supervised=True)
+    recipe = _recipe(plan, folder, environment, workers, known.port, listen, supervised=True, web=web)
     names = [f"worker-{number}" for number in range(1, (workers if listen is None else 0) + 1)]
     handles: list[Handle] = [living.handle(name) for name in names]
     master: Handle = living.handle("master")

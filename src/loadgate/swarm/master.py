@@ -95,6 +95,7 @@ class Master:
         self._muster = self._make_muster()
         # Before the keeper opens the run: whether another master began it.
         past = past_of(self.folder)
+        self._stop_was_asked = past is not None and past.stop_asked
         self._keeper = Keeper(self.folder, self._committed, self._commit_failed)
         self._enrolment = Enrolment(
             environment,
@@ -269,7 +270,7 @@ class Master:
                 self.ended = self.ended or "planned"
                 gevent.spawn(self._end)
                 return
-            if is_asked_to_stop(self.folder):
+            if self._stop_was_asked or is_asked_to_stop(self.folder):
                 self.stopped()
                 return
             if not self._look_at_workers(now):

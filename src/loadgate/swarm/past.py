@@ -53,6 +53,8 @@ class Past:
     """Workers that were lost or left, and did not come back."""
     paused: bool = False
     """Whether the run was left in good order: its workers reported all that they did, and ended."""
+    stop_asked: bool = False
+    """Whether a master before had taken a request to end the run, and died before it had."""
 
     def left_by(self, missing: Collection[str], back: Collection[str]) -> Left:
         """Return what is left open, where the workers `missing` did not come back, and `back` did."""
@@ -108,6 +110,7 @@ def past_of(folder: RunFolder) -> Past | None:
             open_books=_open_books(reader),
             lost=tuple(one.worker for one in lost_of(events)),
             paused=reader.value("paused_at", None) is not None,
+            stop_asked=any(event.kind == "stop_asked" for event in events),
         )
 
 
