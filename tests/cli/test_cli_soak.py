@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from loadgate_command import Loadgate
 
+from beside import beside
 from loadgate.cli.soak import announcement
 from loadgate.plan.plan import load_plan
 from loadgate.store.database import RunReader
@@ -36,23 +41,21 @@ def test_a_soak_says_where_the_loss_of_a_worker_would_void_it(loadgate: Any) -> 
     assert 'a soak wants "continue"' in last
 
 
-@pytest.mark.system
-def test_sigterm_pauses_a_soak_and_resume_ends_it_as_planned(loadgate: Any, service: Any) -> None:
-    """Nothing is lost, nothing is judged before the end, and where the end may move all is run."""
+def paused_and_resumed(loadgate: Loadgate, host: str) -> None:
     more = CONTINUE + '\n[soak]\nplanned_end = "move"\n'
-    running = loadgate.start("soak", loadgate.scenario(service.url, hold="7s", more=more))
+    running = loadgate.start("soak", loadgate.scenario(host, hold="7s", more=more))
     running.until_answered()
     running.process.send_signal(signal.SIGTERM)
-    running.wait(40).expect(130, out="", err="paused; go on: loadgate resume")
+    running.wait(60).expect(130, out="", err="paused; go on: loadgate resume")
     run = running.folder_of_run()
     assert running.left() == []
     assert not run.verdict_path().exists()
     with RunReader(run.database) as reader:
         assert reader.value("ended", None) is None
         assert reader.total().imbalance == 0
-    resumed = loadgate.start("soak", "short.toml", "--resume")
-    done = resumed.wait(80)
+    done = loadgate.start("soak", "short.toml", "--resume").wait(80)
     assert f"going on with {run.id}" in done.err, done
+    assert "the planned end moves by" in done.err, done
     assert running.verdict()["ended"] == "planned", done
     with RunReader(run.database) as reader:
         total, unoffered = reader.total(), sum(row.unoffered for row in reader.ledger())
@@ -62,20 +65,44 @@ def test_sigterm_pauses_a_soak_and_resume_ends_it_as_planned(loadgate: Any, serv
         assert unoffered <= 100
     # In so short a run that second is more than a hundredth; the time in between is none of the run's.
     assert not [reason for reason in running.verdict()["reasons"] if "coverage" in reason]
-    assert "the planned end moves by" in done.err
     loadgate.run("resume", run.id).expect(2, out="", err=r"has ended \(planned\)")
 
 
-@pytest.mark.system
-def test_one_death_too_many_ends_a_soak_as_died(loadgate: Any, service: Any) -> None:
-    """With no restarts the first death is the last: the reason is told, and the run is judged."""
+def died_once_too_often(loadgate: Loadgate, host: str) -> None:
     more = CONTINUE + "\n[soak]\nrestarts = 0\n"
-    running = loadgate.start("soak", loadgate.scenario(service.url, hold="60s", more=more))
+    running = loadgate.start("soak", loadgate.scenario(host, hold="60s", more=more))
     running.until_answered()
     running.part("--worker").kill()
-    done = running.wait(40)
+    done = running.wait(60)
     assert "worker 1 was killed by signal 9, after 0 restarts within 1h" in done.err, done
     verdict = running.verdict()
     assert verdict["ended"] == "died"
     assert verdict["verdict"] in ("FAIL", "INVALID")
     assert running.left() == []
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory, service: Any) -> Iterator[dict[str, Future[None]]]:
+    """Both runs, side by side."""
+    with Loadgate(tmp_path_factory.mktemp("pause")) as one, Loadgate(tmp_path_factory.mktemp("death")) as two:
+        yield beside(
+            {
+                "pause": partial(paused_and_resumed, one, service.url),
+                "death": partial(died_once_too_often, two, service.url),
+            },
+            at_once=2,
+        )
+
+
+@pytest.mark.system
+@pytest.mark.timeout(240)
+def test_sigterm_pauses_a_soak_and_resume_ends_it_as_planned(stories: dict[str, Future[None]]) -> None:
+    """Nothing is lost, nothing is judged before the end, and where the end may move all is run."""
+    stories["pause"].result()
+
+
+@pytest.mark.system
+@pytest.mark.timeout(240)
+def test_one_death_too_many_ends_a_soak_as_died(stories: dict[str, Future[None]]) -> None:
+    """With no restarts the first death is the last: the reason is told, and the run is judged."""
+    stories["death"].result()

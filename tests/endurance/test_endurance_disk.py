@@ -23,8 +23,8 @@ from loadgate.store.folder import RunFolder, list_runs
 
 pytestmark = pytest.mark.system
 
-SECONDS = 15
-FULL_FROM, FULL_TO = 4.0, 8.5
+SECONDS = 12
+FULL_FROM, FULL_TO = 3.0, 7.0
 """Run times between which the disk is full."""
 _MOUNT = 'mount -t tmpfs -o size=16m tmpfs "$1" && shift && exec "$@"'
 
@@ -94,7 +94,7 @@ class SmallDisk:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A soak of 15 s whose disk is full for 4.5 of them."""
+    """A soak of 12 s whose disk is full for 4 of them."""
     with StagingService() as service:
         disk = SmallDisk(tmp_path_factory.mktemp("disk"), service.url)
         try:
