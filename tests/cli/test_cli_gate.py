@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgate.cli.control_room import Interrupts
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.report import Outputs, code_after
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from loadgate.cli import stop
-from loadgate.cli.control_room import _is_asked_to_stop
+from loadgate.cli.run_end import passes_on_stop
 from loadgate.staging.server import StagingService
 from loadgate.store.annotations import annotations_of
 from loadgate.store.database import RunReader, open_writer
@@ -203,9 +203,9 @@ def test_a_watch_is_stopped(loadgate: Any, service: StagingService) -> None:
 def test_a_control_room_passes_on_what_it_was_asked(tmp_path: Path) -> None:
     """It was asked while it had no master that writes: the master that it has now is asked in its place."""
     generator: Any = SimpleNamespace(folder=RunFolder(tmp_path), master=SimpleNamespace(pid=os.getppid()))
-    assert not _is_asked_to_stop(generator)
+    assert not passes_on_stop(generator)
     ask_to_stop(generator.folder, process_of(os.getpid()), "2026-11-24T10:15:00+00:00")
-    assert _is_asked_to_stop(generator)
+    assert passes_on_stop(generator)
     assert is_asked_to_stop(generator.folder, os.getppid())
     assert not is_asked_to_stop(generator.folder)
 

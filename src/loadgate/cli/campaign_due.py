@@ -52,7 +52,7 @@ def run_due(wait: bool, again: str | None, name: str | None, results: str | None
     Loads never overlap, so a run that is due beside another waits for its turn. What was started goes on by
     itself; without --wait the next call writes down what came of it.
     """
-    from loadgate.cli.control_room import Interrupts
+    from loadgate.cli.interrupts import Interrupts
 
     place = place_of(results, name)
     lock = _turn(place)
@@ -86,7 +86,7 @@ def follow(every: float, name: str | None, results: str | None) -> int:
 
     What was started goes on after Ctrl-C; another `follow` takes the campaign up again.
     """
-    from loadgate.cli.control_room import Interrupts
+    from loadgate.cli.interrupts import Interrupts
 
     place = place_of(results, name)
     lock = _turn(place)

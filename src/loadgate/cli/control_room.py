@@ -17,16 +17,17 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from types import FrameType
 from typing import Any
 
 import click
 
 from loadgate.cli.capacity_check import check_capacity
 from loadgate.cli.disk_check import check_disk
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.looking import Looking
 from loadgate.cli.outlets import Listening, Outlets
 from loadgate.cli.preflight import check_locustfile
+from loadgate.cli.run_end import how_it_ended, passes_on_stop
 from loadgate.cli.runs import show_verdict
 from loadgate.cli.supervisor import Supervisor
 from loadgate.cli.watching import STOPS_WITHIN, Watching
@@ -42,7 +43,7 @@ from loadgate.report.text import console_for
 from loadgate.store.control_lock import ControlLock, Owner, owner_of
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
-from loadgate.store.requests import ask_to_stop, is_asked_to_stop, process_of
+from loadgate.store.requests import is_asked_to_stop
 from loadgate.store.run_clock import Now
 from loadgate.swarm.address import parse_address
 from loadgate.swarm.launch import Generator, Listen, launch
@@ -103,48 +104,6 @@ def listen_at(bind: str | None, within: float) -> Listen:
     return Listen(host, port, within)
 
 
-class Interrupts:
-    """Count the signals that ask us to end."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: int | None = None
-        self._counts_only = False
-
-    def count_only(self) -> None:
-        """Let a signal end nothing from now on: whoever looks at `count` does."""
-        self._counts_only = True
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let a signal wait for the end of the block: what it starts must not be half started."""
-        counts_only, before = self._counts_only, self.count
-        self._counts_only = True
-        try:
-            yield
-        finally:
-            self._counts_only = counts_only
-        if self.count > before and not counts_only:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def caught(self) -> Iterator[Interrupts]:
-        """Catch SIGINT and SIGTERM for a while; both raise KeyboardInterrupt until `count_only`."""
-
-        def note(number: int, _frame: FrameType | None) -> None:
-            self.count += 1
-            self.first = self.first or number
-            if not self._counts_only:
-                raise KeyboardInterrupt
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 class ControlRoom:
     """Carry out one run."""
 
@@ -182,7 +141,7 @@ class ControlRoom:
             folder = self._folder(plan, root)
             outlets.begin(folder)
             self._load(plan, folder, interrupts)
-            if self._is_paused and _how_it_ended(folder) is None:
+            if self._is_paused and how_it_ended(folder) is None:
                 click.echo(f"paused; go on: loadgate resume {folder.id}", err=True)
                 return Judged(plan, folder, {}, int(ExitCode.INTERRUPTED))
             self._tell_fault(folder)
@@ -267,7 +226,7 @@ class ControlRoom:
             watching.begin(anchor)
             self._follow(plan, folder, generator, watching, interrupts, anchor + plan.timeline.end)
             # What a worker still holds after its master died can be stored by nobody.
-            if _how_it_ended(folder) is not None and not generator.wait(_WORKERS_END_WITHIN):
+            if how_it_ended(folder) is not None and not generator.wait(_WORKERS_END_WITHIN):
                 click.echo("the workers did not end after their master; they are ended now", err=True)
             left_alone = False
         finally:
@@ -359,7 +318,7 @@ class ControlRoom:
                     self._supervise(self._supervisor, generator, view, workers=lasts)
                 elif lasts and (dead := generator.dead_workers()):
                     view.note(f"worker {', '.join(map(str, dead))} has died")
-                if over_since is None and _how_it_ended(folder) is not None:
+                if over_since is None and how_it_ended(folder) is not None:
                     over_since = time.monotonic()
                 if over_since is not None and time.monotonic() > over_since + _MASTER_LEAVES_WITHIN:
                     view.note("the run is over and its master did not leave; it is ended now")
@@ -393,7 +352,7 @@ class ControlRoom:
         supervisor = self._supervisor
         if supervisor is None or supervisor.gave_up or interrupts.count or self._is_ending:
             return True
-        return _how_it_ended(folder) is not None
+        return how_it_ended(folder) is not None
 
     def _beat(self, anchor: float) -> None:
         """Say that the run is controlled."""
@@ -416,7 +375,7 @@ class ControlRoom:
             self._say(f"an alert ends the load: {self._aborts[0]}")
             generator.abort()
             self._is_ending = True
-        elif _is_asked_to_stop(generator):
+        elif passes_on_stop(generator):
             self._say("ending, as `loadgate stop` asks: what is under way may finish")
             self._is_ending = self._is_stopped = True
         elif (why := looking.look(now)) is not None:
@@ -468,7 +427,7 @@ class ControlRoom:
 
     def _settle(self, folder: RunFolder, generator: Generator, interrupts: Interrupts) -> None:
         """Write down how the run ended where its master could not."""
-        if _how_it_ended(folder) is not None:
+        if how_it_ended(folder) is not None:
             return
         if self._is_paused or not self._may_settle(interrupts):
             return
@@ -507,20 +466,3 @@ class ControlRoom:
                 error = GeneratorError(fault, hint=reader.value("fault_hint", "") or f"see {folder.logs}")
                 error.exit_code = ExitCode(reader.value("fault_exit_code", int(ExitCode.INTERNAL)))
                 raise error
-
-
-def _is_asked_to_stop(generator: Generator) -> bool:
-    """Tell whether somebody asks the master to end the run, and pass on to it what we were asked instead."""
-    master, folder = process_of(generator.master.pid), generator.folder
-    if is_asked_to_stop(folder):
-        with suppress(StoreError):
-            ask_to_stop(folder, master, datetime.now(UTC).isoformat(timespec="milliseconds"))
-    return is_asked_to_stop(folder, master.pid)
-
-
-def _how_it_ended(folder: RunFolder) -> str | None:
-    """Return how the run ended as its master wrote it down; None while it has not, or cannot be read."""
-    with suppress(LoadgateError), RunReader(folder.database) as reader:
-        ended: str | None = reader.value("ended", None)
-        return ended
-    return None

@@ -16,9 +16,10 @@ import click
 from click.core import ParameterSource
 
 from loadgate.cli.comparison_options import baselines_option, floor_options, statistic_option
-from loadgate.cli.control_room import ControlRoom, Interrupts, Judged, Request
+from loadgate.cli.control_room import ControlRoom, Judged, Request
 from loadgate.cli.durations import DURATION
 from loadgate.cli.gate_regression import Against, Compared, Regression, joined
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.options import host_option, json_option, results_option, set_option, strict_option
 from loadgate.cli.outlets import Listening, metrics_options
 from loadgate.cli.output import discard, printed

@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from loadgate.cli.compare import floor_facts
-from loadgate.cli.control_room import ControlRoom, Interrupts, Request
+from loadgate.cli.control_room import ControlRoom, Request
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.subjects import Calibrated, find_calibration, read_run
 from loadgate.errors import LoadgateError, StoreError, UsageError
 from loadgate.exit_codes import ExitCode

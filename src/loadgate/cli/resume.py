@@ -11,8 +11,9 @@ from typing import Any, Final
 import click
 
 import loadgate
-from loadgate.cli.control_room import ControlRoom, Interrupts, Request
+from loadgate.cli.control_room import ControlRoom, Request
 from loadgate.cli.disk_check import check_disk, look_at
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.moved_end import move_end
 from loadgate.cli.options import arm_option, json_option, results_option, strict_option
 from loadgate.cli.outlets import listening, run_options

@@ -13,8 +13,8 @@ from typing import Any
 import click
 import orjson
 
-from loadgate.cli.control_room import Interrupts
 from loadgate.cli.durations import DURATION
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.options import host_option, json_option, results_option, set_option, strict_option
 from loadgate.cli.output import printed
 from loadgate.cli.report import code_after, put

@@ -11,8 +11,8 @@ from typing import Any, Final
 import click
 import orjson
 
-from loadgate.cli.control_room import Interrupts
 from loadgate.cli.durations import DURATION
+from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.options import arm_option, host_option, json_option, results_option, set_option
 from loadgate.cli.outlets import Lookout, Outlets, listening, listening_options
 from loadgate.cli.watched import Attached, Attendance, Own

@@ -1,0 +1,29 @@
+"""How a run ends, as the control room sees it: asked to by somebody, or as its master wrote it down."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from loadgate.errors import LoadgateError, StoreError
+from loadgate.store.database import RunReader
+from loadgate.store.folder import RunFolder
+from loadgate.store.requests import ask_to_stop, is_asked_to_stop, process_of
+from loadgate.swarm.launch import Generator
+
+
+def passes_on_stop(generator: Generator) -> bool:
+    """Tell whether somebody asks the master to end the run, and pass on to it what we were asked instead."""
+    master, folder = process_of(generator.master.pid), generator.folder
+    if is_asked_to_stop(folder):
+        with suppress(StoreError):
+            ask_to_stop(folder, master, datetime.now(UTC).isoformat(timespec="milliseconds"))
+    return is_asked_to_stop(folder, master.pid)
+
+
+def how_it_ended(folder: RunFolder) -> str | None:
+    """Return how the run ended as its master wrote it down; None while it has not, or cannot be read."""
+    with suppress(LoadgateError), RunReader(folder.database) as reader:
+        ended: str | None = reader.value("ended", None)
+        return ended
+    return None
