@@ -5,9 +5,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# The folders of the tests that import Locust, which patches their process: the others run in processes without.
-LOCUST := tests/swarm tests/traffic
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test endurance check format docs reference bench clean
@@ -27,8 +24,7 @@ demo: install ## Load the reference staging service at 1100 req/s and say PASS o
 	$(BIN)/loadgate demo
 
 test: install check ## Run every check and the whole test suite
-	$(PYTEST) $(LOCUST)
-	$(PYTEST) $(LOCUST:%=--ignore=%)
+	.ci/test-suite $(BIN)
 
 endurance: install ## Prove what takes long: thirty kills in one run, and a simulated week (half an hour)
 	$(BIN)/pytest -m endurance tests/endurance

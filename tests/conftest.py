@@ -28,9 +28,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse to test the control room in a process that the tests of the control room have patched."""
-    if any(PATCHED_ROOMS & set(item.path.parents) for item in session.items):
-        return
+    """Keep the tests of the control room, which is never patched, apart from those that patch.
+
+    Where somebody has chosen both, say so; where none of those folders was chosen, a test file imports Locust
+    that must not.
+    """
     monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("socket"):
+    if monkey is None or not monkey.is_module_patched("socket"):
+        return
+    patching = [not PATCHED_ROOMS.isdisjoint(item.path.parents) for item in session.items]
+    if not any(patching):
         raise pytest.UsageError("a test file outside tests/swarm and tests/traffic imports Locust")
+    if not all(patching):
+        said = "tests/swarm and tests/traffic patch this process; .ci/test-suite keeps the others apart"
+        session.config.issue_config_time_warning(pytest.PytestWarning(said), stacklevel=2)

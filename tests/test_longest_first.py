@@ -15,7 +15,7 @@ LONGER, LONG = list(SECONDS)[:2]
 
 
 @dataclass(frozen=True)
-class Test:
+class Case:
     """A test as the order sees it."""
 
     path: Path
@@ -27,11 +27,11 @@ class Test:
 
 
 NAMES = st.sampled_from([LONGER, LONG, "test_a", "test_b"])
-TESTS = st.builds(Test, NAMES.map(Path), st.integers(), st.booleans())
+TESTS = st.builds(Case, NAMES.map(Path), st.integers(), st.booleans())
 
 
 @given(st.lists(TESTS))
-def test_the_same_tests_run(tests: list[Test]) -> None:
+def test_the_same_tests_run(tests: list[Case]) -> None:
     """Each as often as before, those of a file together and in their order."""
     ordered = longest_first(tests)
     assert len(ordered) == len(tests)
@@ -45,14 +45,14 @@ def test_files_that_start_processes_come_first_and_long_ones_before_short_ones()
     """One test that starts processes makes its file one of them; files of one cost stay as they were."""
     short, long, longer = (Path(f"{name}.py") for name in ("test_a", LONG, LONGER))
     other, pure = Path("test_b.py"), Path("test_c.py")
-    tests = [Test(pure, 1), Test(short, 2), Test(short, 3, system=True), Test(long, 4, system=True)]
-    tests += [Test(longer, 5, system=True), Test(other, 6, system=True)]
+    tests = [Case(pure, 1), Case(short, 2), Case(short, 3, system=True), Case(long, 4, system=True)]
+    tests += [Case(longer, 5, system=True), Case(other, 6, system=True)]
     assert [test.number for test in longest_first(tests)] == [5, 4, 2, 3, 6, 1]
 
 
 def test_a_long_file_that_only_computes_comes_after_those_that_start_processes() -> None:
     """And before the short ones of its kind."""
-    tests = [Test(Path("test_c.py"), 1), Test(Path(f"{LONG}.py"), 2), Test(Path("test_a.py"), 3, system=True)]
+    tests = [Case(Path("test_c.py"), 1), Case(Path(f"{LONG}.py"), 2), Case(Path("test_a.py"), 3, system=True)]
     assert [test.number for test in longest_first(tests)] == [3, 2, 1]
 
 
