@@ -13,7 +13,6 @@ from typing import Protocol, TypeVar
 
 SECONDS: dict[str, int] = {
     "test_cli_gate": 86,
-    "test_swarm_late": 59,
     "test_cli_demo": 55,
     "test_cli_watch": 55,
     "test_cli_distributed": 52,

@@ -10,12 +10,20 @@ import pytest
 pytestmark = pytest.mark.system
 
 LOOK = """
-import os
+import os, time
 from pathlib import Path
 from loadgate.swarm.master_context import master_context
 context = master_context()
-threads = {int(task.name): (task / "comm").read_text() for task in Path("/proc/self/task").iterdir()}
-(thread,) = (number for number, name in threads.items() if "/IO/" in name)
+
+def threads():
+    # The thread takes its policy, and then its name, once it runs.
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(task.name) for task in tasks if "/IO/" in (task / "comm").read_text()]
+
+ends = time.monotonic() + 30
+while not threads() and time.monotonic() < ends:
+    time.sleep(0.01)
+(thread,) = threads()
 policies = os.sched_getscheduler(thread), os.sched_getscheduler(0)
 print(context.get(10), policies == (os.SCHED_BATCH, os.SCHED_OTHER))
 """
