@@ -44,7 +44,7 @@ SECONDS: dict[str, int] = {
 }
 """What the long files took in whole seconds, added up from `pytest --junitxml`; one without a row takes less.
 
-Measured on two cores that were busy with other work as well, so about twice what they take on quiet ones: the
+Measured on two cores that were busy with other work as well, where they take longer than on quiet ones: the
 order is what counts. Those of tests/swarm and tests/traffic run in one process, which needs no order.
 """
 
