@@ -5,7 +5,9 @@ An estimate of what the run's folder grows to, on the high side. The sizes are m
 - A row of windows of `n` requests, with the histograms of all its series, takes about 165 × n^0.4 bytes. That
   is a fit to rows of the reference service from 228 requests (1.4 kB) to 11,000 (6.4 kB), 7 % high at the
   upper end; the exponent says how slowly the number of distinct latencies grows. Counts, exact over-counts
-  and the indices add 700 bytes.
+  and the indices add 700 bytes. As they are packed now rows take 100 to 127 × n^0.4
+  (`benchmarks/endurance.py`); the difference is for the sums of ten minutes that are kept beside them (7 % of
+  a week), and keeps a run that is as planned below the mark from which its rows are merged early.
 - Windows and fleet rows are kept by age, as docs/run-database.md says: single seconds for an hour, 10 s for a
   day, 60 s for ever.
 - A reading takes 12 bytes once it is packed, and 120 in the hours before, index included
