@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
+from functools import partial
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,11 +16,23 @@ from hypothesis import strategies as st
 from loadgate.measure.delta import Failure
 from loadgate.measure.histogram import Histogram, rank_of
 from loadgate.measure.window import ALL, Window
+from loadgate.plan.plan import Plan
+from loadgate.plan.scenario import Scenario
+from loadgate.report.html import timeline as timeline_module
 from loadgate.report.html.fleet import read_fleet, silences
 from loadgate.report.html.frame import MOST_PARTS, frame_of
 from loadgate.report.html.probes import reading_parts
-from loadgate.report.html.timeline import Span, bands_of, joined, point_of, read_timeline
-from loadgate.store.database import RunReader
+from loadgate.report.html.timeline import (
+    SERIES,
+    Span,
+    Timeline,
+    bands_of,
+    joined,
+    point_of,
+    read_timeline,
+)
+from loadgate.store.blocks import Horizon
+from loadgate.store.database import LedgerRow, RunReader
 from loadgate.store.watch import Reading
 
 # ---- the frame
@@ -216,3 +232,130 @@ def test_kinds_of_failure_are_read(run) -> None:
     run.ship(failures=(Failure("emotion", "failed", "status 500", "", 2, 0.0, 1.0, []),))
     with RunReader(run.folder.database) as reader:
         assert read_timeline(reader) is None
+
+
+# ---- sums of ten minutes
+
+
+SOON = Horizon(60, 600)
+"""Rows are merged as soon as they may be, so that short runs have sums."""
+
+recorded = st.lists(
+    st.tuples(
+        st.integers(0, 2100),
+        st.integers(1, 10**7),
+        st.sampled_from(["emotion", "creative"]),
+        st.sampled_from(["response.hit", "response.miss"]),
+        st.sampled_from(["steady", "ramp"]),
+    ),
+    max_size=40,
+)
+
+
+def drawn(timeline: Timeline | None) -> object:
+    """Return all that a page shows of a run over time, as plain values."""
+    if timeline is None:
+        return None
+    points = {
+        name: [
+            point
+            and (
+                {key: number for key, number in point.counts.items() if number},
+                point.percentiles,
+                (point.maximum, point.hit_p95, point.miss_p95),
+                None if point.bands is None else point.bands.tolist(),
+            )
+            for point in found
+        ]
+        for name, found in timeline.points.items()
+    }
+    steady = {
+        name: ({key: number for key, number in one.counts.items() if number}, one.histograms)
+        for name, one in timeline.steady.items()
+    }
+    spectrum = {
+        name: (counts, {key: one.encode() for key, one in histograms.items() if one.total and key in SERIES})
+        for name, (counts, histograms) in steady.items()
+    }
+    return timeline.frame, points, spectrum, timeline.phases, timeline.losses, timeline.faults
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=recorded, lost=st.lists(st.integers(0, 2100), max_size=2))
+def test_a_page_by_sums_is_the_page_by_rows(make_run, monkeypatch, found, lost) -> None:
+    """Points, spectrum, phases and losses are the same, whether parts hold whole sums or are too short."""
+    run = make_run()
+    scenario = {
+        "name": "soak",
+        "locustfile": "staging.py",
+        "host": "http://127.0.0.1:3000",
+        "traffic": {"users": 10, "stages": [{"rate": 5.0, "ramp": 30.0, "hold": 2000.0}]},
+    }
+    made = Plan(scenario=Scenario.model_validate(scenario), objectives=())
+    windows = {}
+    for second, value, endpoint, series, phase in found:
+        histogram = Histogram()
+        histogram.record(value)
+        both = {"response.ok": histogram, series: histogram.copy(), "service.ok": histogram.copy()}
+        one = Window(second, 1, endpoint, phase, {"arrivals": 1, "ok": 1}, both)
+        windows.setdefault((second, endpoint, phase), Window(second, 1, endpoint, phase)).merge(one)
+    run.writer.commit(run_values={"plan": orjson.loads(made.to_json())})
+    run.ship(filled(40, [1000]), filled(700, [1000]), filled(2790, [1], phase="drain"))
+    run.ship(*windows.values())
+    rows = {at: LedgerRow(at, 1, 1, 0, 1, 0) for at in lost}
+    run.writer.commit(ledger=list(rows.values()))
+    while run.writer.compact(run.writer.latest, SOON):
+        pass
+    with RunReader(run.folder.database) as reader:
+        assert (30, 630) in reader.totals()
+        for parts in (1, 3, 400):
+            monkeypatch.setattr(timeline_module, "frame_of", partial(frame_of, most=parts))
+            by_sums = read_timeline(reader)
+            with monkeypatch.context() as patch:
+                patch.setattr(timeline_module, "_stretches", lambda frame, _, n: frame.chunks(6000 // n))
+                patch.setattr(RunReader, "columns", by_rows)
+                assert drawn(by_sums) == drawn(read_timeline(reader))
+
+
+ASKED = RunReader.columns
+
+
+def by_rows(self, *, totals=(), **asked):
+    """Read each row, whatever has a sum."""
+    return ASKED(self, **asked)
+
+
+def test_a_long_run_is_cut_where_its_blocks_begin() -> None:
+    """Parts begin where blocks do, at 30 s, and the first takes in the 30 s before: none is cut."""
+    frame = frame_of(0, 604_830, 60, block=(30, 630))
+    assert (frame.start, frame.width, frame.count) == (30, 1800, 336)
+    assert (frame.seconds(0), frame.seconds(1), frame.part_of(0)) == (1830, 1800, 0)
+
+
+@given(st.integers(0, 2000), st.integers(240_000, 10**6), st.integers(0, 5000))
+def test_parts_that_begin_where_blocks_do_cover_a_run_too(first, length, at) -> None:
+    """All of the run is in them, and no block lies in two."""
+    frame = frame_of(first, first + length, 60, block=(at, at + 600))
+    assert (frame.start - at) % 600 == 0
+    assert first <= frame.start < first + 600
+    assert sum(frame.seconds(part) for part in range(frame.count)) == length
+    stretches = list(frame.chunks(2000))
+    assert stretches[0][0] == first
+    assert stretches[-1][1] >= frame.end
+    assert all(one[1] == other[0] for one, other in pairwise(stretches))
+
+
+def test_a_sum_that_cannot_be_read_is_read_from_its_rows(make_run) -> None:
+    """Its bytes are damaged, those of its rows are not: nothing is missing, and nothing counted twice."""
+    run = make_run()
+    run.ship(*(filled(at, [1000 + at]) for at in range(0, 1200, 10)))
+    run.ship(filled(1990, [1], phase="drain"))
+    while run.writer.compact(run.writer.latest, SOON):
+        pass
+    with RunReader(run.folder.database) as reader:
+        whole = read_timeline(reader)
+        assert (600, 1200) in reader.totals()
+    with closing(sqlite3.connect(run.folder.database)) as database, database:
+        database.execute("UPDATE window_total SET histograms = x'0200' WHERE second = 600")
+    with RunReader(run.folder.database) as reader:
+        assert drawn(read_timeline(reader)) == drawn(whole)

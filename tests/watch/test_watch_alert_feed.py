@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import AlertChange, Reading, WatchReader, WatchWriter
 from loadgate.watch import alert_feed
-from loadgate.watch.alert_feed import LiveAlerts, replay
+from loadgate.watch.alert_feed import LiveAlerts, replay, told_seconds
+from loadgate.watch.alerts import AlertWatch
 
 SLOW = {"name": "slow", "when": "emotion.response_time > 200ms", "for": 30.0}
 DOWN = {"name": "down", "when": "health.up < 1", "for": 20.0}
@@ -42,6 +45,12 @@ class Run:
         number = self._sequence.get(worker, -1) + 1
         self._sequence[worker] = number
         self._writer.commit([Delta("run", worker, 1, number, list(windows), [], [fleet])])
+
+    def merge(self, worker: str, mask: int) -> None:
+        """Let a worker have told of the seconds 10 + k of the bits k of a mask, merged into one row."""
+        self.report(10, worker=worker)
+        with closing(sqlite3.connect(self.folder.database)) as database, database:
+            database.execute("UPDATE fleet SET span = 10, told = ? WHERE worker = ?", [mask, worker])
 
     def probe(self, *readings: Reading) -> None:
         """Write readings."""
@@ -315,3 +324,47 @@ def test_a_replay_reads_a_long_run_in_pieces(make_run: Any, monkeypatch: pytest.
     monkeypatch.setattr(alert_feed, "PIECE", 7.0)
     monkeypatch.setattr(alert_feed, "READINGS_PIECE", 11.0)
     assert told(replay(run.folder)) == EXPECTED
+
+
+QUIET = {"name": "quiet", "when": "throughput < 5/s", "every": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("mask", "seconds"), [(0b1, [10]), (0b1000000000, [19]), (0b1101, [10, 12, 13]), (0, [])]
+)
+def test_a_merged_row_tells_of_the_seconds_that_had_one(mask: int, seconds: list[int]) -> None:
+    """Bit k of `told` stands for second 10 + k, and for no other."""
+    row = FleetRow(10, "w1", 10, 10, 10, 1, 5, 0.1, 5_000_000, 1.0, 1.0, 1.0, span=10, told=mask)
+    assert told_seconds(row) == seconds
+
+
+@pytest.mark.parametrize(
+    ("masks", "unread"),
+    [
+        ([0b1111111111], False),
+        ([0b1000000000], True),
+        ([0b0000011111], True),
+        ([0b0000011111, 0b1111100000], False),
+    ],
+)
+def test_merged_seconds_that_nobody_told_of_are_not_judged(
+    make_run: Any, masks: list[int], unread: bool
+) -> None:
+    """Only its last second told is not all of ten; two workers may tell of all between them."""
+    run = make_run(QUIET, hold=120.0)
+    for number, mask in enumerate(masks):
+        name = f"w{number}"
+        run.merge(name, mask)
+    run.end(40.0)
+    notes: dict[str, list[str]] = {}
+    replay(run.folder, notes=notes)
+    assert bool(notes) is unread
+
+
+def test_a_run_that_died_has_told_up_to_the_last_second_of_a_merged_row(make_run: Any) -> None:
+    """A row of 10..20 whose worker told of 10, 11 and 12 reaches to 13 s."""
+    run = make_run(QUIET, hold=120.0)
+    run.merge("w1", 0b111)
+    series = alert_feed._Series(run.folder, AlertWatch(run.plan.alerts, run.plan.timeline))
+    assert series.reached() == 13.0
+    series.close()

@@ -65,9 +65,11 @@ def verdict(run: str, sla: Path | None, results: str | None, strict: bool, as_js
     folder = find_run(results_root(results, None), run)
     objectives = load_sla(sla) if sla is not None else None
     result = judge(gather(folder, objectives=objectives), strict=strict, now=datetime.now(UTC))
-    path = write(folder, result)
-    show_verdict(result.to_dict(), path, as_json=as_json)
-    return int(result.exit_code)
+    path, content, code = write(folder, result), result.to_dict(), int(result.exit_code)
+    # What a week is judged by is large: it goes before the report is made.
+    del result
+    show_verdict(content, path, as_json=as_json)
+    return code
 
 
 def show_verdict(content: dict[str, Any], path: Path, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from heapq import merge
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -12,12 +13,12 @@ from typing import Any, NamedTuple, Self
 
 from loadgate.measure.columns import Columns, Encoded
 from loadgate.measure.delta import Failure, FleetRow
-from loadgate.measure.parts import Part
+from loadgate.measure.parts import STEADY, Part
 from loadgate.measure.window import ALL, Window
 from loadgate.store.connection import open_for_reading
 from loadgate.store.failure_table import load_failures
 from loadgate.store.faults import told_as_store_errors
-from loadgate.store.fleet_ledger import LEDGER_SELECT, LedgerRow
+from loadgate.store.fleet_ledger import LEDGER_SELECT, LONGEST_ROW, LedgerRow
 from loadgate.store.fleet_rows import FLEET_SELECT, fleet_row_of
 from loadgate.store.ledger import Range, load_sources
 from loadgate.store.objective_table import PART_COLUMNS, part_of
@@ -28,6 +29,16 @@ from loadgate.store.writer import Event
 
 _WINDOW_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window"
 _TOTAL_SELECT = f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window_total"
+
+_KEY = itemgetter(0, 1, 2, 3)
+"""What rows are ordered by."""
+
+# Rows may be merged further after they were summed, which can spread the mark of a loss: the ledger tells.
+_LOST_IN_BLOCK = (
+    "SELECT 1 FROM ledger AS told WHERE told.second < block.second + block.span "
+    f"AND told.second > block.second - {LONGEST_ROW} AND told.second + told.span > block.second "
+    "AND (told.lost > 0 OR told.unoffered > 0)"
+)
 
 _MOST_KNOWN = 20_000
 """Values that are looked for among later ones."""
@@ -117,13 +128,16 @@ class RunReader:
         end: float | None = None,
         endpoint: str | Collection[str] | None = None,
         series: Collection[str] | None = None,
+        *,
+        totals: Sequence[tuple[int, int]] = (),
     ) -> Columns:
         """Give the windows that `windows` gives by columns, in order of endpoint, then of time.
 
-        All are decoded at once, which takes a fraction of the time, and as much memory as they need.
+        All are decoded at once, which takes a fraction of the time, and as much memory as they need. `totals`
+        stand for steady rows as in `pieces`.
         """
         chosen, values = _chosen(phase, start, end, endpoint)
-        rows = self._rows(f"{_WINDOW_SELECT} {chosen} ORDER BY second, span, endpoint, phase", values)
+        rows = self._with_totals(chosen, values, totals)
         apart: dict[str, Encoded] = {}
         with told_as_store_errors("read", self._path):
             for row in rows:
@@ -178,13 +192,20 @@ class RunReader:
         for first, end in [*_put_together(totals), (float("inf"), float("inf"))]:
             limits = "AND second >= ? AND second < ?"
             yield from self._rows(f"{_WINDOW_SELECT} {chosen} {limits} {order}", [*values, at, first])
-            yield from self._rows(f"{_TOTAL_SELECT} {chosen} {limits} {order}", [*values, first, end])
+            sums = self._rows(f"{_TOTAL_SELECT} {chosen} {limits} {order}", [*values, first, end])
+            others = f"{_WINDOW_SELECT} {chosen} {limits} AND phase <> '{STEADY}' {order}"
+            yield from merge(sums, self._rows(others, [*values, first, end]), key=_KEY)
             at = end
 
-    def totals(self) -> list[tuple[int, int]]:
-        """Give the first second and the end of the blocks whose steady rows are summed, in order."""
+    def totals(self, *, but_losses: bool = False) -> list[tuple[int, int]]:
+        """Give the first second and the end of the blocks whose steady rows are summed, in order.
+
+        `but_losses` leaves out those in which some load was lost: a sum does not tell when.
+        """
+        lost = f"AND NOT EXISTS ({_LOST_IN_BLOCK})" if but_losses else ""
         rows = self._rows(
-            "SELECT second, second + span FROM total_block WHERE state = 'whole' ORDER BY 1", []
+            f"SELECT second, second + span FROM total_block AS block WHERE state = 'whole' {lost} ORDER BY 1",
+            [],
         )
         return [(int(first), int(end)) for first, end in rows]
 

@@ -1,9 +1,10 @@
 """Keep what the steady rows of each ten minutes come to, so that a week is judged in seconds.
 
-A verdict asks for the total of each endpoint and for how much it varies; decoding each row of a week for that
-is most of what it costs. So once ten minutes are merged, the exact sum of their rows is kept beside them. A
-block whose rows change afterwards is `stale` in the same transaction, and read from its rows until its total
-was made anew. One with a row that reaches over its edge has `none`.
+A verdict asks for the total of each endpoint and for how much it varies, a report for the points of its
+charts; decoding each row of a week for that is most of what they cost. So once ten minutes are merged, the
+exact sum of their rows is kept beside them. A block whose rows change afterwards is `stale` in the same
+transaction, and read from its rows until its total was made anew. One with a row that reaches over its edge
+has `none`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from loadgate.measure.window import Series
 from loadgate.store.blocks import TOTAL, Block, Blocks
 from loadgate.store.rows import WINDOW_COLUMNS, encoded_histograms, row_of, tally_of
 
-TOTALLED: Final = frozenset(map(str, Series)) - {Series.RESPONSE_HIT, Series.RESPONSE_MISS, Series.CONNECT}
-"""The series of a total: those that a verdict asks for."""
+TOTALLED: Final = frozenset(map(str, Series)) - {Series.CONNECT}
+"""The series of a total: those that a verdict or a report asks for."""
 _MOST_ROWS: Final = 240
 """Rows that one step reads at the most, but for those of one endpoint."""
 _LONGEST_ROW: Final = 3600

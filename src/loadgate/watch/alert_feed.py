@@ -95,7 +95,7 @@ class _Series:
         stored = self.run.value("ended_at_run_time", None)
         if stored is not None:
             return float(stored)
-        return float(max((row.second + row.span for row in self.run.fleet()), default=0))
+        return float(max((row.end for row in self.run.fleet()), default=0))
 
     def complete_to(self, now: float) -> float:
         """Return the second up to which the windows are complete at run time `now`; 0 without a load."""
@@ -115,7 +115,7 @@ class _Series:
             return 0.0
         told: dict[str, int] = {}
         for row in self.run.fleet():
-            told[row.worker] = row.second + row.span - 1
+            told[row.worker] = row.end - 1
         newest = max(told.values(), default=-1)
         return float(min((second for second in told.values() if second > newest - LAG_MOST), default=-1) + 1)
 
@@ -144,21 +144,21 @@ class _Series:
 
     def _of_load(self, start: float, end: float) -> Batch:
         reported: set[int] = set()
+        merged: set[tuple[int, int]] = set()
         with self.run.snapshot():
             found = self.run.windows(start=start, end=end, series=self._watch.series)
             windows = [window for window in found if window.end > self._watch.since]
             for row in self.run.fleet(after=math.ceil(start) - 1) if self._watch.counts else ():
                 if row.second >= end:
                     break
-                reported.update(self._told_of(row))
+                reported.update(told_seconds(row))
+                if row.span > 1:
+                    merged.add((row.second, row.second + row.span))
+        for first, after in sorted(merged):
+            if not reported.issuperset(range(first, after)):
+                # The windows of that time are merged too, and cover the seconds of which nobody told.
+                self._watch.cannot_tell(first, after)
         return Batch(end, windows, reported)
-
-    def _told_of(self, row: FleetRow) -> range:
-        """Return the seconds that a worker's row tells of; where some are missing nobody knows which."""
-        span, told = row.span, row.told
-        if told < span:
-            self._watch.cannot_tell(row.second, row.second + span)
-        return range(row.second, row.second + span)
 
     @property
     def seen(self) -> WatchReader:
@@ -166,6 +166,11 @@ class _Series:
         if self._seen is None:
             self._seen = WatchReader(self._folder.watch_database)
         return self._seen
+
+
+def told_seconds(row: FleetRow) -> list[int]:
+    """Return the run seconds that a worker's row tells of: of a merged one those that had a row."""
+    return [row.second + place for place in range(row.told.bit_length()) if row.told >> place & 1]
 
 
 class LiveAlerts:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -23,7 +23,7 @@ from loadgate.measure.delta import Failure
 from loadgate.report.html.fleet import FleetParts, read_fleet
 from loadgate.report.html.frame import Frame, frame_of
 from loadgate.report.html.probes import ReadingParts, reading_parts
-from loadgate.report.html.timeline import Timeline, read_timeline
+from loadgate.report.html.timeline import Extent, Timeline, read_timeline
 from loadgate.store.annotations import Annotation, Annotations, read_annotations
 from loadgate.store.folder import RunFolder
 from loadgate.store.reader import RunReader
@@ -49,8 +49,6 @@ VALUES: Final = (
 )
 """Keys of the `run` table that a report shows."""
 
-Extent: TypeAlias = tuple[int, int, int]
-"""The first second, the end, and the longest span of windows, as `RunReader.extent` gives them."""
 T = TypeVar("T")
 
 

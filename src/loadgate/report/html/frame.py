@@ -19,13 +19,16 @@ ROUND_S: Final = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Parts of `width` seconds from run time `start` on; the last one ends at or after `end`."""
+    """Parts of `width` seconds from run time `start` on; the last one ends at or after `end`.
+
+    The first one takes in what was recorded before `start` too.
+    """
 
     start: int
     end: int
     width: int
     first: int = 0
-    """The run second from which on anything was recorded; it lies in the first part."""
+    """The run second from which on anything was recorded; it lies in the first part, or before it."""
 
     @property
     def count(self) -> int:
@@ -44,7 +47,8 @@ class Frame:
     def seconds(self, part: int) -> int:
         """Return how many seconds of the run a part covers: the first and the last may be cut short."""
         begun = self.start + part * self.width
-        return max(1, min(begun + self.width, self.end) - max(begun, self.first))
+        over = min(begun + self.width, self.end)
+        return max(1, over - (max(begun, self.first) if part else self.first))
 
     def chunks(self, most_seconds: int) -> Iterator[tuple[int, int]]:
         """Give the run in stretches to read at a time, in order; none of them crosses a part's end twice.
@@ -53,7 +57,7 @@ class Frame:
         """
         whole = max(1, most_seconds // self.width) * self.width
         step = whole if self.width <= most_seconds else max(1, most_seconds)
-        at = self.start
+        at = min(self.start, self.first)
         while at < self.end:
             part_end = self.start + (self.part_of(at) + 1) * self.width
             upto = at + step if step >= self.width else min(at + step, part_end)
@@ -61,11 +65,14 @@ class Frame:
             at = upto
 
 
-def frame_of(first: int, end: int, longest: int = 1, most: int = MOST_PARTS) -> Frame:
+def frame_of(
+    first: int, end: int, longest: int = 1, most: int = MOST_PARTS, block: tuple[int, int] | None = None
+) -> Frame:
     """Return the frame of windows from second `first` to `end`, none of them longer than `longest` s.
 
     Parts are a whole number of the longest windows long, so that none is cut, and begin at a multiple of
-    their length, as windows of the run database do.
+    their length, as windows of the run database do. Where `block`, the first second and the end of some rows
+    that have a sum, goes into a part a whole number of times, parts begin where such blocks do.
     """
     length = max(1, end - first)
     needed = max(math.ceil(length / max(1, most)), longest, 1)
@@ -73,4 +80,9 @@ def frame_of(first: int, end: int, longest: int = 1, most: int = MOST_PARTS) -> 
     if not width:
         unit = math.lcm(ROUND_S[-1], longest) if needed > ROUND_S[-1] else longest
         width = math.ceil(needed / unit) * unit
+    if block is not None and width % (block[1] - block[0]) == 0:
+        # Less than a block lies before the first part, which takes it in.
+        start = first + (block[0] - first) % (block[1] - block[0])
+        if start < end:
+            return Frame(start, end, width, first)
     return Frame(first // width * width, end, width, first)

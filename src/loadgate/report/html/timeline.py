@@ -3,7 +3,7 @@
 The run is read a stretch at a time. A part's windows are merged (`Window.merge` is exact), asked for what is
 drawn of them, and dropped; only the merger of the whole steady phase is kept, for the percentile spectrum. A
 stretch that cannot be read is left out and told, so that a damaged page of a week does not cost the rest of
-it.
+it. Where the exact sum of ten minutes is kept, it is read in place of their rows: the points are the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from loadgate.measure.layout import HIGHEST_EQUIVALENT, Int64s
 from loadgate.measure.window import ALL, Series, Window
 from loadgate.plan.units import format_duration
 from loadgate.report.html.frame import Frame, frame_of
+from loadgate.store.blocks import TOTAL
 from loadgate.store.reader import RunReader
 
 PERCENTILES: Final = (5000, 9500, 9900)
@@ -35,8 +36,12 @@ SERIES: Final = (
     Series.POOL_WAIT,
     Series.START_LAG,
 )
-ROWS_AT_ONCE: Final = 6000
-"""Windows that are decoded at a time: some ten megabytes."""
+Extent: TypeAlias = tuple[int, int, int]
+"""The first second, the end, and the longest span of windows, as `RunReader.extent` gives them."""
+ROWS_AT_ONCE: Final = 1500
+"""Windows that are decoded at a time: some megabytes."""
+SUMS_AT_ONCE: Final = 48
+"""Sums of ten minutes that are decoded at a time: each is as large as a histogram gets."""
 MOST_ENDPOINTS: Final = 12
 """Endpoints that are drawn by themselves; all are in the sums and in the tables."""
 MOST_SPANS: Final = 200
@@ -100,6 +105,9 @@ class _Building:
 
     frame: Frame
     drawn: frozenset[str]
+    sums: Sequence[tuple[int, int]] = ()
+    """The blocks whose steady rows are read as their sum."""
+    steady_extent: Extent | None = None
     open: dict[int, dict[str, Window]] = field(default_factory=dict)
     points: dict[str, list[Point | None]] = field(default_factory=dict)
     steady: dict[str, Window] = field(default_factory=dict)
@@ -130,6 +138,9 @@ class _Building:
         chosen = columns.tallies[first:end]
         known = self.phases.get(phase)
         begun, over = min(one.second for one in chosen), max(one.end for one in chosen)
+        if phase == "steady" and self.steady_extent is not None:
+            # A sum covers its whole block, the first and the last row perhaps not.
+            begun, over = max(begun, self.steady_extent[0]), min(over, self.steady_extent[1])
         self.phases[phase] = Span(
             min(begun, known.start if known else begun), max(over, known.end if known else over)
         )
@@ -147,9 +158,15 @@ class _Building:
 
     def read(self, reader: RunReader, start: int, end: int) -> None:
         """Read a stretch; where that fails, each part of it alone, so that only what is damaged lacks."""
+        sums = [one for one in self.sums if start <= one[0] < end]
         try:
-            self.take(reader.columns(start=start, end=end, series=SERIES))
+            self.take(reader.columns(start=start, end=end, series=SERIES, totals=sums))
         except LoadgateError as error:
+            if sums:
+                # It may be a sum that is damaged, and not its rows.
+                self.sums = [one for one in self.sums if one not in sums]
+                self.read(reader, start, end)
+                return
             if end - start <= self.frame.width:
                 self.broken.append(Span(start, end))
                 self.why = self.why or error.message
@@ -174,13 +191,18 @@ class _Building:
 def read_timeline(
     reader: RunReader,
     most_drawn: Sequence[str] | None = None,
-    wanted: tuple[int, int, int] | None = None,
+    wanted: Extent | None = None,
 ) -> Timeline | None:
     """Read a run over time; None for a run without any window.
 
     `most_drawn` names the endpoints that matter most, in order; without it they come by name. `wanted` is
     an extent to cut into parts in place of the run's own. Raises StoreError when the database cannot be read.
     """
+    with reader.snapshot():
+        return _timeline(reader, most_drawn, wanted)
+
+
+def _timeline(reader: RunReader, most_drawn: Sequence[str] | None, wanted: Extent | None) -> Timeline | None:
     extent = reader.extent()
     if extent is None:
         return None
@@ -188,9 +210,14 @@ def read_timeline(
     known = set(names)
     ordered = [name for name in most_drawn or () if name in known]
     ordered += [name for name in names if name not in set(ordered)]
-    frame = frame_of(*(wanted or extent))
-    building = _Building(frame, frozenset(ordered[:MOST_ENDPOINTS]))
-    for start, end in frame.chunks(max(1, ROWS_AT_ONCE // max(1, len(names)))):
+    sums = reader.totals(but_losses=True)
+    block = next((one for one in sums if one[1] - one[0] == TOTAL), None)
+    frame = frame_of(*wanted) if wanted else frame_of(*extent, block=block)
+    sums = [one for one in sums if frame.part_of(one[0]) == frame.part_of(one[1] - 1)]
+    stretches = list(_stretches(frame, sums, max(1, len(names))))
+    sums = [one for one in sums if any(start <= one[0] and one[1] <= end for start, end in stretches)]
+    building = _Building(frame, frozenset(ordered[:MOST_ENDPOINTS]), sums, reader.extent("steady"))
+    for start, end in stretches:
         building.read(reader, start, min(end, frame.end))
         building.finish(end)
     building.finish(math.inf)
@@ -205,6 +232,26 @@ def read_timeline(
         building.faults,
         joined(building.broken)[:MOST_SPANS],
     )
+
+
+def _stretches(frame: Frame, sums: Sequence[tuple[int, int]], endpoints: int) -> Iterator[tuple[int, int]]:
+    """Give what is read at a time: so many rows of a second, or more of the run where these have sums."""
+    most = SUMS_AT_ONCE // endpoints * TOTAL
+    covered, firsts = joined([Span(*one) for one in sums]), {first for first, _ in sums}
+    held: tuple[int, int] | None = None
+    for start, end in frame.chunks(max(1, ROWS_AT_ONCE // endpoints)):
+        if held is not None and end - held[0] > most and start in firsts:
+            yield held
+            held = None
+        if any(one.start <= start and end <= one.end for one in covered):
+            held = (held[0] if held is not None else start), end
+            continue
+        if held is not None:
+            yield held
+            held = None
+        yield start, end
+    if held is not None:
+        yield held
 
 
 def point_of(window: Window) -> Point:
