@@ -33,6 +33,8 @@ from loadgate.report.html.timeline import (
 )
 from loadgate.store.blocks import Horizon
 from loadgate.store.database import LedgerRow, RunReader
+from loadgate.store.series_blob import pack_series
+from loadgate.store.totals import TOTALLED
 from loadgate.store.watch import Reading
 
 # ---- the frame
@@ -345,10 +347,18 @@ def test_parts_that_begin_where_blocks_do_cover_a_run_too(first, length, at) -> 
     assert all(one[1] == other[0] for one, other in pairwise(stretches))
 
 
-def test_a_sum_that_cannot_be_read_is_read_from_its_rows(make_run) -> None:
-    """Its bytes are damaged, those of its rows are not: nothing is missing, and nothing counted twice."""
+def with_hits(second: int) -> Window:
+    """Return a window of one answer from a cache."""
+    window = filled(second, [1000 + second], hits=1)
+    window.histograms["response.hit"] = window.histogram("response.ok").copy()
+    return window
+
+
+@pytest.mark.parametrize("blob", [b"\x02\x00", pack_series({"response.ok": Histogram()})])
+def test_a_sum_that_cannot_be_used_is_read_from_its_rows(make_run, blob) -> None:
+    """It is damaged, or was made without hits; its rows are whole: nothing lacks, nothing counts twice."""
     run = make_run()
-    run.ship(*(filled(at, [1000 + at]) for at in range(0, 1200, 10)))
+    run.ship(*(with_hits(at) for at in range(0, 1200, 10)))
     run.ship(filled(1990, [1], phase="drain"))
     while run.writer.compact(run.writer.latest, SOON):
         pass
@@ -356,6 +366,11 @@ def test_a_sum_that_cannot_be_read_is_read_from_its_rows(make_run) -> None:
         whole = read_timeline(reader)
         assert (600, 1200) in reader.totals()
     with closing(sqlite3.connect(run.folder.database)) as database, database:
-        database.execute("UPDATE window_total SET histograms = x'0200' WHERE second = 600")
+        database.execute("UPDATE window_total SET histograms = ?", [blob])
     with RunReader(run.folder.database) as reader:
         assert drawn(read_timeline(reader)) == drawn(whole)
+
+
+def test_sums_hold_every_series_that_is_drawn() -> None:
+    """None that a point shows is left to the rows."""
+    assert set(SERIES) <= TOTALLED

@@ -16,11 +16,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from loadgate.errors import LoadgateError
+from loadgate.errors import LoadgateError, StoreError
 from loadgate.measure.columns import Columns
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import HIGHEST_EQUIVALENT, Int64s
-from loadgate.measure.window import ALL, Series, Window
+from loadgate.measure.window import ALL, Count, Series, Window
 from loadgate.plan.units import format_duration
 from loadgate.report.html.frame import Frame, frame_of
 from loadgate.store.blocks import TOTAL
@@ -160,10 +160,13 @@ class _Building:
         """Read a stretch; where that fails, each part of it alone, so that only what is damaged lacks."""
         sums = [one for one in self.sums if start <= one[0] < end]
         try:
-            self.take(reader.columns(start=start, end=end, series=SERIES, totals=sums))
+            columns = reader.columns(start=start, end=end, series=SERIES, totals=sums)
+            if sums and _lacks_hits(columns):
+                raise StoreError("sums of ten minutes lack the hits and misses of a cache")
+            self.take(columns)
         except LoadgateError as error:
             if sums:
-                # It may be a sum that is damaged, and not its rows.
+                # It may be a sum that is damaged or was made without some series, and not its rows.
                 self.sums = [one for one in self.sums if one not in sums]
                 self.read(reader, start, end)
                 return
@@ -252,6 +255,13 @@ def _stretches(frame: Frame, sums: Sequence[tuple[int, int]], endpoints: int) ->
         yield start, end
     if held is not None:
         yield held
+
+
+def _lacks_hits(columns: Columns) -> bool:
+    """Tell whether answers told of a cache and no latency of a hit or a miss is there."""
+    if not any(one.counts.get(Count.HITS, 0) + one.counts.get(Count.MISSES, 0) for one in columns.tallies):
+        return False
+    return not any(columns.column(name).totals.sum() for name in (Series.RESPONSE_HIT, Series.RESPONSE_MISS))
 
 
 def point_of(window: Window) -> Point:
