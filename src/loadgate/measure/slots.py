@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, Protocol
 
@@ -68,6 +69,12 @@ def slots(intervals: Iterable[Interval], every: float) -> tuple[Interval, ...]:
     An interval shorter than `every` is one window. What is left at the end is a window of its own from
     half of `every` on; a shorter rest belongs to the window before it.
     """
+    return _cut(tuple(intervals), every)
+
+
+@lru_cache(maxsize=4)
+def _cut(intervals: tuple[Interval, ...], every: float) -> tuple[Interval, ...]:
+    """Cut as `slots` does: a week's 20,000 windows are asked for again and again, and held once."""
     cut: list[Interval] = []
     for part in intervals:
         whole = math.floor(part.length / every + TOLERANCE)
