@@ -64,7 +64,7 @@ def t_quantile(p: float, df: float) -> float:
     return high
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def t_tail(t: float, df: float) -> float:
     """Return P(T > t) of Student's t with `df` degrees of freedom, more than 0; `t` may be infinite."""
     if math.isinf(t):
@@ -82,7 +82,7 @@ def at_most(k: int, n: int, p: float) -> float:
     return incomplete_beta(1 - p, n - k, k + 1)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def most_below(n: int, p: float, doubt: float) -> int:
     """Return the greatest k for which at most k of n are a rare thing, of probability `doubt` or less.
 
