@@ -18,9 +18,10 @@ from loadgate.measure.histogram import Histogram, rank_of
 from loadgate.measure.window import ALL, Window
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario
+from loadgate.report.html import run_charts
 from loadgate.report.html import timeline as timeline_module
 from loadgate.report.html.fleet import read_fleet, silences
-from loadgate.report.html.frame import MOST_PARTS, frame_of
+from loadgate.report.html.frame import MOST_PARTS, Frame, frame_of
 from loadgate.report.html.probes import reading_parts
 from loadgate.report.html.timeline import (
     SERIES,
@@ -33,6 +34,7 @@ from loadgate.report.html.timeline import (
 )
 from loadgate.store.blocks import Horizon
 from loadgate.store.database import LedgerRow, RunReader
+from loadgate.store.failure_times import FailureTime
 from loadgate.store.series_blob import pack_series
 from loadgate.store.totals import TOTALLED
 from loadgate.store.watch import Reading
@@ -374,3 +376,33 @@ def test_a_sum_that_cannot_be_used_is_read_from_its_rows(make_run, blob) -> None
 def test_sums_hold_every_series_that_is_drawn() -> None:
     """None that a point shows is left to the rows."""
     assert set(SERIES) <= TOTALLED
+
+
+def test_kinds_of_failure_are_drawn_over_time() -> None:
+    """Each in the part of its middle, per second, the most frequent first."""
+    frame = Frame(0, 30, 10)
+    times = [
+        FailureTime(3, 1, "emotion", "failed", "status 503", "", 20),
+        FailureTime(10, 10, "emotion", "failed", "status 503", "", 5),
+        FailureTime(29, 1, "creative", "timeout", "timeout", "after 2s", 50),
+    ]
+    (chart,) = run_charts.kinds_over_time(times, frame)
+    drawn = [(line.name, list(line.values)) for line in chart.lines]
+    assert drawn == [
+        ("creative timeout: timeout after 2s", [0.0, 0.0, 5.0]),
+        ("emotion failed: status 503", [2.0, 0.5, 0.0]),
+    ]
+    assert chart.note == ""
+
+
+def test_no_more_kinds_are_drawn_than_can_be_told_apart() -> None:
+    """Six of seven, and the note says so."""
+    times = [FailureTime(1, 1, "e", "failed", f"k{n}", "", 10 - n) for n in range(7)]
+    (chart,) = run_charts.kinds_over_time(times, Frame(0, 10, 1))
+    assert [line.name for line in chart.lines] == [f"e failed: k{n}" for n in range(6)]
+    assert chart.note == "the 6 most frequent of 7 kinds"
+
+
+def test_a_run_without_times_of_failures_has_no_such_chart() -> None:
+    """As those of older versions."""
+    assert list(run_charts.kinds_over_time([], Frame(0, 10, 1))) == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from loadgate.errors import StoreError
 from loadgate.measure.delta import MOST_SAMPLES, Failure
+from loadgate.store.failure_times import FailureTimes
 from loadgate.store.values import from_json, to_json
 
 MOST_FINGERPRINTS = 1_000
@@ -26,16 +27,19 @@ class FailureTable:
         self._connection = connection
         self._known = {_fingerprint(failure): failure for failure in load_failures(connection)}
         self._distinct = sum(failure.kind != OTHER for failure in self._known.values())
+        self._times = FailureTimes(connection)
 
-    def merge(self, failures: Iterable[Failure], admitted: Callable[[str], str]) -> None:
+    def merge(self, failures: Iterable[Failure], admitted: Callable[[str], str], latest: float) -> None:
         """Add failures to their rows; the given ones are not changed.
 
-        `admitted` gives the name under which an endpoint is counted.
+        `admitted` gives the name under which an endpoint is counted, `latest` is the newest run time.
         """
         changed: dict[Fingerprint, Failure] = {}
+        came = []
         for given in failures:
             failure = self._named(given, admitted(given.endpoint))
             key = _fingerprint(failure)
+            came.append((key, failure.last, failure.count))
             known = self._known.get(key)
             if known is None:
                 self._known[key] = known = failure
@@ -47,6 +51,7 @@ class FailureTable:
             "(endpoint, outcome, kind, message, count, first, last, samples) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(*key, one.count, one.first, one.last, to_json(one.samples)) for key, one in changed.items()],
         )
+        self._times.add(came, latest)
 
     def _named(self, given: Failure, endpoint: str) -> Failure:
         """Give a copy of a failure, made nameless where its kind is one too many."""

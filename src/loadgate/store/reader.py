@@ -17,6 +17,7 @@ from loadgate.measure.parts import STEADY, Part
 from loadgate.measure.window import ALL, Window
 from loadgate.store.connection import open_for_reading
 from loadgate.store.failure_table import load_failures
+from loadgate.store.failure_times import FailureTime, load_failure_times
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.fleet_ledger import LEDGER_SELECT, LONGEST_ROW, LedgerRow
 from loadgate.store.fleet_rows import FLEET_SELECT, fleet_row_of
@@ -295,6 +296,11 @@ class RunReader:
         """Give the kinds of failure, the most frequent first."""
         with told_as_store_errors("read", self._path):
             return list(load_failures(self._connection)) if self._has_tables() else []
+
+    def failure_times(self) -> list[FailureTime]:
+        """Give when the first kinds of failure came, in order of time; none for a run that has no times."""
+        with told_as_store_errors("read", self._path):
+            return list(load_failure_times(self._connection)) if self._has_tables() else []
 
     def fleet(self, after: int | None = None) -> Iterator[FleetRow]:
         """Give the workers' rows of the seconds greater than `after` (None: all), in order of time."""

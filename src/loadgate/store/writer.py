@@ -223,13 +223,12 @@ class RunWriter:
         self._compaction.note_late(head for pack in packs for head in pack.heads)
         self._fleet_ledger.store(ledger, self._revision, self._windows.longest)
         self._compaction.note_ledger(ledger)
-        self._failures.merge(
-            (failure for delta in fresh for failure in delta.failures), self._windows.admitted
-        )
         self._put_fleet(fresh)
         ends = [head.end for pack in packs for head in pack.heads]
         ends += [row.second + 1 for delta in fresh for row in delta.fleet]
         self._latest = max([self._latest, *map(float, ends)])
+        failures = (failure for delta in fresh for failure in delta.failures)
+        self._failures.merge(failures, self._windows.admitted, self._latest)
         events += [_gap_event(self._latest, change) for change in self._ledger.store()]
         self._put_events(events)
         return answer

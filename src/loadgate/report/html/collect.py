@@ -25,6 +25,7 @@ from loadgate.report.html.frame import Frame, frame_of
 from loadgate.report.html.probes import ReadingParts, reading_parts
 from loadgate.report.html.timeline import Extent, Timeline, read_timeline
 from loadgate.store.annotations import Annotation, Annotations, read_annotations
+from loadgate.store.failure_times import FailureTime
 from loadgate.store.folder import RunFolder
 from loadgate.store.reader import RunReader
 from loadgate.store.run_clock import Anchor
@@ -65,6 +66,7 @@ class RunData:
     fleet: FleetParts | None = None
     readings: tuple[ReadingParts, ...] = ()
     failures: tuple[Failure, ...] = ()
+    failure_times: tuple[FailureTime, ...] = ()
     events: tuple[Event, ...] = ()
     alerts: tuple[Mapping[str, Any], ...] = ()
     annotations: tuple[Annotation, ...] = ()
@@ -123,6 +125,7 @@ def collect(run: RunFolder, extent: Extent | None = None) -> RunData:
         fleet=measured.fleet,
         readings=watched.readings,
         failures=measured.failures,
+        failure_times=measured.failure_times,
         events=measured.events,
         alerts=tuple(verdict.get("alerts") or ()) if verdict is not None else watched.alerts,
         annotations=notes.entries,
@@ -138,6 +141,7 @@ class _Measured:
     timeline: Timeline | None = None
     fleet: FleetParts | None = None
     failures: tuple[Failure, ...] = ()
+    failure_times: tuple[FailureTime, ...] = ()
     events: tuple[Event, ...] = ()
 
 
@@ -168,6 +172,7 @@ def _measured(
             timeline,
             attempt(lambda: read_fleet(reader, frame), None, "no fleet to show"),
             attempt(lambda: tuple(reader.failures()), (), "no kinds of failure to show"),
+            attempt(lambda: tuple(reader.failure_times()), (), "no times of failures to show"),
             attempt(lambda: tuple(reader.events()), (), "no events to show"),
         )
 

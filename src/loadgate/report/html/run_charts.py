@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,8 @@ from loadgate.report.html.fleet import FleetParts
 from loadgate.report.html.frame import Frame
 from loadgate.report.html.probes import MOST_READINGS, ReadingPart, ReadingParts
 from loadgate.report.html.timeline import Point, Timeline
+from loadgate.report.text import clean
+from loadgate.store.failure_times import FailureTime
 
 MOST_HEAT_MAPS: Final = 8
 Part = TypeVar("Part")
@@ -40,6 +43,8 @@ FAILED: Final = (
 )
 """The endings that are not ok: name, counts, and colour."""
 
+MOST_KINDS_DRAWN: Final = 6
+LONGEST_NAME: Final = 60
 _SHARES: Final = {"hit_rate", "cpu"}
 _BYTES: Final = {"memory", "anon", "rss"}
 
@@ -154,7 +159,7 @@ def _level_at(phases: Sequence[Mapping[str, Any]], at: float) -> float | None:
 
 
 def failure_charts(data: RunData) -> list[Chart]:
-    """Return what did not end well, by outcome over time; () where everything did."""
+    """Return what did not end well over time, by outcome and by kind; () where everything did."""
     timeline = data.timeline
     if timeline is None or ALL not in timeline.points:
         return []
@@ -166,7 +171,37 @@ def failure_charts(data: RunData) -> list[Chart]:
     ]
     if not lines:
         return []
-    return [Chart("failures", "Requests that did not end ok", "/s", tuple(lines), frame=frame)]
+    outcomes = Chart("failures", "Requests that did not end ok", "/s", tuple(lines), frame=frame)
+    return [outcomes, *kinds_over_time(data.failure_times, frame)]
+
+
+def kinds_over_time(times: Sequence[FailureTime], frame: Frame) -> Iterator[Chart]:
+    """Draw the most frequent kinds of failure, each in the part of its run seconds' middle."""
+    found: dict[tuple[str, ...], Counter[int]] = {}
+    for one in times:
+        parts = found.setdefault((one.endpoint, one.outcome, one.kind, one.message), Counter())
+        parts[frame.part_of(one.second + one.span / 2)] += one.number
+    ranked = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))
+    lines = [
+        Line(
+            _kind_name(*fingerprint),
+            [rounded(parts[part] / frame.seconds(part)) for part in range(frame.count)],
+            f"c{number}",
+            stepped=True,
+        )
+        for number, (fingerprint, parts) in enumerate(ranked[:MOST_KINDS_DRAWN], 1)
+    ]
+    if lines:
+        more = len(ranked) - len(lines)
+        note = f"the {len(lines)} most frequent of {len(ranked)} kinds" if more else ""
+        yield Chart("failure-kinds", "By kind, as reported", "/s", tuple(lines), note=note, frame=frame)
+
+
+def _kind_name(endpoint: str, outcome: str, kind: str, message: str) -> str:
+    """Name a kind in a legend: its first words."""
+    text = f"{named(endpoint)} {outcome}: {kind}" + (f" {message}" if message and message != kind else "")
+    text = clean(text)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
 
 
 def cache_charts(data: RunData) -> list[Chart]:
