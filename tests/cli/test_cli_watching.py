@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from loadgate.cli import watching as module
 from loadgate.cli.watching import Watching
 from loadgate.errors import StoreError
 from loadgate.plan.plan import Plan, load_plan
+from loadgate.store.database import open_writer
 from loadgate.store.folder import RunFolder, create_run
 from loadgate.store.watch import AlertChange, Dropped, WatchReader
 
@@ -102,6 +104,48 @@ def test_a_watch_whose_rules_cannot_be_read_says_that_it_is_blind(room: Any, mon
     watching.end()
     assert watching.blind == "alerts: run.db is damaged"
     assert stored(folder) == []
+
+
+def test_the_backlog_does_not_take_the_place_of_the_last_look(room: Any, monkeypatch: Any) -> None:
+    """What waited is written first, and then the rules are followed to the end: three changes."""
+    watching, folder, _ = room
+    write, full = watching._desk.alert, [True]
+
+    def full_once(change: AlertChange) -> int:
+        if full.pop() if full else False:
+            raise StoreError("the disk is full")
+        return write(change)
+
+    late = AlertChange(3.0, "rule-3", "critical", "firing", 1.0, {"text": "bad"})
+    monkeypatch.setattr(watching, "_desk", SimpleNamespace(alert=full_once, close=watching._desk.close))
+    watching.look()
+    assert watching.blind == "alerts: the disk is full"
+    watching._alerts.left = [late]
+    watching.end()
+    assert (stored(folder), watching.blind) == (["rule-1", "rule-2", "rule-3"], "")
+
+
+def test_a_backlog_that_is_written_makes_nobody_see_who_was_blind(room: Any, monkeypatch: Any) -> None:
+    """The changes are on record, and the look after them fails: what it would have said is not known."""
+    watching, folder, _ = room
+    monkeypatch.setattr(watching, "_unwritten", deque(CHANGES))
+
+    def damaged(*_: object) -> list[AlertChange]:
+        raise StoreError("run.db is damaged")
+
+    monkeypatch.setattr(Rules, "step", damaged)
+    watching.end()
+    assert (stored(folder), watching.blind) == (["rule-1", "rule-2"], "alerts: run.db is damaged")
+
+
+def test_a_run_that_has_ended_is_followed_to_its_end(room: Any, monkeypatch: Any) -> None:
+    """Not by one more look, which would take the time after the end for silence."""
+    watching, folder, _ = room
+    with open_writer(folder.database) as writer:
+        writer.commit([], run_values={"ended": "planned"})
+    monkeypatch.setattr(Rules, "finish", lambda _: CHANGES[1:])
+    watching.end()
+    assert (stored(folder), watching.blind) == (["rule-2"], "")
 
 
 def test_logs_and_the_database_are_looked_after_each_minute(room: Any, monkeypatch: Any) -> None:

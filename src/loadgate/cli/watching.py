@@ -21,6 +21,7 @@ from loadgate.plan.disk_budget import disk_budget
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_duration
 from loadgate.report.text import clean
+from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.log_files import rotate_logs
 from loadgate.store.watch import AlertChange, Reading, WatchReader
@@ -136,9 +137,7 @@ class Watching:
         self._daily.close()
         try:
             if self._alerts is not None:
-                if self._unwritten:
-                    self.look()
-                self._take(LiveAlerts.finish)
+                self._take(self._last)
                 self._alerts.close()
             if self._anchor is not None:
                 self._responder.close()
@@ -153,12 +152,10 @@ class Watching:
         """Take in what the rules say now; what cannot be read or written just now is said the next time."""
         assert self._alerts is not None
         try:
-            # The engine takes what it said before as written.
-            if not self._unwritten:
-                self._unwritten.extend(step(self._alerts))
-            while self._unwritten:
-                self._change(self._unwritten[0])
-                self._unwritten.popleft()
+            # First: the engine takes what it said before as written.
+            self._write_changes()
+            self._unwritten.extend(step(self._alerts))
+            self._write_changes()
         except StoreError as error:
             self._blind = f"alerts: {error.message}"
             self._tell_once(self._blind)
@@ -166,6 +163,17 @@ class Watching:
             self._blind = ""
         for text in self._alerts.unread:
             self._tell_once(f"alerts: {text}")
+
+    def _write_changes(self) -> None:
+        while self._unwritten:
+            self._change(self._unwritten[0])
+            self._unwritten.popleft()
+
+    def _last(self, alerts: LiveAlerts) -> list[AlertChange]:
+        """Return what the rules say at the end, or by now where the run has none: it may go on elsewhere."""
+        with RunReader(self._folder.database) as reader:
+            has_ended = reader.value("ended", None) is not None
+        return alerts.finish() if has_ended else alerts.step(self._now())
 
     def _change(self, change: AlertChange) -> None:
         wall = datetime.now(UTC).isoformat(timespec="milliseconds")
