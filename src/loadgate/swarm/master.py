@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +89,7 @@ class Master:
         self._fault_hint = ""
         self._finalised = False
         self._refused_since = 0.0
+        self._asked: Callable[[], None] | None = None
         self._acks: dict[str, list[dict[str, Any]]] = {}
         self._reports: list[_Report] = []
         self._closed = Event()
@@ -236,8 +237,8 @@ class Master:
             gevent.spawn(self._end)
 
     def aborted(self) -> None:
-        """End the run because an alert says so."""
-        if self.ended is None and self._muster.anchor is not None:
+        """End the run because an alert says so; one that has not begun, once it has."""
+        if self._can_now(self.aborted):
             self.ended = "aborted"
             gevent.spawn(self._end)
 
@@ -249,11 +250,34 @@ class Master:
             gevent.spawn(self._end)
 
     def pause(self) -> None:
-        """Stop the load in good order, and leave the run without an end: another master will take it up."""
-        if self.ended is None and self._muster.anchor is not None:
+        """Stop the load in good order, and leave the run without an end: another master will take it up.
+
+        A run that has not begun, or is not yet taken up, is paused once it is.
+        """
+        if self._can_now(self.pause):
             self.ended = PAUSE
             self._event("paused")
             gevent.spawn(self._end)
+
+    def _can_now(self, request: Callable[[], None]) -> bool:
+        """Tell whether a request can be followed now; the first one before run time 0 is kept."""
+        if self.ended is not None:
+            return False
+        if not self._has_begun():
+            self._asked = self._asked or request
+            return False
+        return True
+
+    def _has_begun(self) -> bool:
+        anchor = self._muster.anchor
+        return anchor is not None and time.monotonic() >= anchor
+
+    def _follows_request(self) -> bool:
+        """Do what was asked before the run began, now that it has; tell whether there was something."""
+        if self._asked is None or not self._has_begun():
+            return False
+        self._asked()
+        return True
 
     def interrupted(self) -> None:
         """Note that a signal ends the run."""
@@ -272,6 +296,8 @@ class Master:
                 return
             if self._stop_was_asked or is_asked_to_stop(self.folder):
                 self.stopped()
+                return
+            if self._follows_request():
                 return
             if not self._look_at_workers(now):
                 return

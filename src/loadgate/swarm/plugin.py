@@ -46,6 +46,7 @@ class Roles:
         self.master: Master | None = None
         self.member: Member | None = None
         self.interrupted = False
+        self._asked: Callable[[Master], None] | None = None
         self._next_start: messages.Start | None = None
         self._past: list[Member] = []
         self._fingerprint: Fingerprint | None = None
@@ -63,6 +64,10 @@ class Roles:
                     passport.folder_of_locustfile(self.environment),
                     self.fingerprint,
                 )
+                if self._asked is not None:
+                    # While the workers were waited for; nothing has begun yet, so the keeper waits for that.
+                    asked, self._asked = self._asked, None
+                    asked(self.master)
                 if isinstance(runner, MasterRunner):
                     runner.loadgate_quitting = False
                     runner.loadgate_finalise = self.master.finalise
@@ -116,13 +121,18 @@ class Roles:
 
     def aborted(self) -> None:
         """End the run before its time: an alert says so."""
-        if self.master is not None:
-            self.master.aborted()
+        self._ask(Master.aborted)
 
     def paused(self) -> None:
         """Stop the load, and leave the run open: the control room goes, and another will come."""
+        self._ask(Master.pause)
+
+    def _ask(self, request: Callable[[Master], None]) -> None:
+        """Pass a request on to the keeper; the first that comes before there is one is kept for it."""
         if self.master is not None:
-            self.master.pause()
+            request(self.master)
+        else:
+            self._asked = self._asked or request
 
     def test_stopping(self) -> None:
         """Come to an end while the users still exist."""
