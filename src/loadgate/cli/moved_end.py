@@ -42,7 +42,7 @@ def move_end(folder: RunFolder, plan: Plan, now: Now) -> tuple[Plan, str]:
     new = moved(known, float(start), float(end)) if end > start else None
     if new is None:
         _write_plan(folder, known)
-        return known, "the planned end stays: what was missed is not of a steady phase"
+        return known, "the planned end stays: the time without load does not begin in a steady hold"
     detail = {"from": known.timeline.end, "to": new.timeline.end, "pause": [start, end]}
     with open_writer(folder.database) as writer:
         value = orjson.loads(new.to_json())

@@ -15,8 +15,9 @@ from loadgate.plan.scenario import Stage
 def moved(plan: Plan, start: float, end: float) -> Plan | None:
     """Return the plan with nothing planned from run time `start` to `end`; None where its end has to stay.
 
-    It moves only where a steady hold is cut in two: what a ramp or a warm-up missed is not made up for. A
-    pause that is planned there already counts as part of the stretch.
+    It moves only where a steady hold is cut in two. A stretch that begins in a ramp or a warm-up is not made
+    up for, nor is what it took of the holds after it: these are missed, and count as not measured. A pause
+    that is planned there already counts as part of the stretch.
     """
     now = 0.0
     for index, stage in enumerate(plan.scenario.traffic.stages):
