@@ -2,7 +2,8 @@
 
 Within one machine the kernel's lock on watch.db tells whether a control room lives (`store/lock.py`), and it
 goes with its process. On a shared disk another machine's kernel may know nothing of that lock. So a control
-room also writes down who it is, and beats; whoever wants to take a run up looks at both.
+room also writes down who it is, and beats; whoever wants to take a run up looks at both. What cannot be
+read is never taken for nobody: a run that lives elsewhere would get a second control room.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
@@ -58,6 +58,13 @@ class Owner:
         """Return the owner that this process is."""
         return cls(platform.node(), os.getpid(), now.boot_id, now.wall, supervised=supervised, listen=listen)
 
+    def is_of(self, now: Now) -> bool:
+        """Tell whether this owner is of this machine since its last start: the kernel's lock tells all of it.
+
+        A name alone is no machine: two may share it, and a pod keeps it on its next node.
+        """
+        return bool(self.boot_id) and (self.host, self.boot_id) == (platform.node(), now.boot_id)
+
     def following(self, before: Owner | None) -> Owner:
         """Return this owner with what its predecessor knew: the gaps, and the run time of its last beat."""
         return self if before is None else replace(self, gaps=before.gaps, at=before.at)
@@ -79,26 +86,27 @@ class ControlLock:
 
     @property
     def owner(self) -> Owner:
-        """Return what was written last, or would be next."""
+        """Return what was written last; before that, what will be first."""
         return self._owner
 
     def take(self, owner: Owner) -> None:
         """Write the owner down, so that it is on the disk when this returns. StoreError when that fails."""
-        self._owner = owner
         with told_as_store_errors("write", self._run.path / _NAME):
-            _write(self._run, owner, durable=True)
+            _write(self._run, owner)
+        self._owner = owner
 
     def beat(self, now: Now, at: float | None) -> None:
         """Beat, if the last one is some time ago; `at` is the run time."""
         if now.monotonic - self._beaten < BEAT_EVERY:
             return
         self._beaten = now.monotonic
-        self._owner = replace(self._owner, beat=now.wall, at=at if at is not None else self._owner.at)
+        owner = replace(self._owner, beat=now.wall, at=at if at is not None else self._owner.at)
         try:
-            _write(self._run, self._owner, durable=False)
-            self.fault = ""
+            _write(self._run, owner)
         except OSError as error:
             self.fault = f"the run's heartbeat cannot be written: {error.strerror or error}"
+        else:
+            self._owner, self.fault = owner, ""
 
 
 def was_controlled(run: RunFolder) -> bool:
@@ -107,14 +115,24 @@ def was_controlled(run: RunFolder) -> bool:
 
 
 def owner_of(run: RunFolder) -> Owner | None:
-    """Read who controlled a run last; None where nobody did, or what stands there is damaged."""
-    with suppress(OSError, KeyError, TypeError, ValueError), (run.path / _NAME).open("rb") as file:
-        return _parsed(orjson.loads(file.read(_LONGEST)))
-    return None
+    """Read who controlled a run last; None where nobody did. StoreError where that is damaged."""
+    path = run.path / _NAME
+    if not was_controlled(run):
+        return None
+    with told_as_store_errors("read", path), path.open("rb") as file:
+        content = file.read(_LONGEST)
+    try:
+        return _parsed(orjson.loads(content))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise StoreError(
+            f"{path} is damaged, so nobody can tell who controls the run {run.id}",
+            hint="put a whole copy of it back. Without one the run cannot go on: see that it is controlled "
+            f"nowhere, move the file away, and judge what there is: loadgate verdict {run.id}",
+        ) from error
 
 
 def control_gaps(run: RunFolder) -> tuple[tuple[float, float], ...]:
-    """Return the stretches of run time in which a run had no control room."""
+    """Return the stretches of run time in which a run had no control room. StoreError as `owner_of`."""
     owner = owner_of(run)
     return owner.gaps if owner is not None else ()
 
@@ -126,12 +144,12 @@ def refuse_if_controlled(run: RunFolder, now: Now) -> str:
     """
     if is_held(run.watch_database):
         raise StoreError(
-            f"the run {run.id} is still running: {_who(owner_of(run))} controls it",
+            f"the run {run.id} is still running: {_who_of(run)} controls it",
             hint=f"follow it with `loadgate status {run.id}`, end it with `loadgate stop {run.id}`",
         )
     owner = owner_of(run)
-    if owner is None or owner.host == platform.node():
-        # This kernel's lock is free, or the machine was started anew: nobody controls it any more.
+    if owner is None or owner.is_of(now):
+        # This kernel's lock is free: nobody controls it any more.
         return ""
     age = now.wall - owner.beat
     if age < FRESH_FOR:
@@ -143,17 +161,37 @@ def refuse_if_controlled(run: RunFolder, now: Now) -> str:
     return f"{_who(owner)} controlled it last and gave no sign of life for {age:.0f} s: its lock is stale"
 
 
-def _who(owner: Owner | None) -> str:
-    return f"process {owner.pid} on {owner.host}" if owner is not None else "another process"
+def doubt_left(owner: Owner | None, now: Now) -> float:
+    """Return the seconds in which a run's last owner may be this machine before a restart, or another one.
+
+    0 where that is not in doubt: nobody controlled the run, this start of the machine did, a machine of
+    another name did, or the last beat is too old for it to live.
+    """
+    if owner is None or owner.host != platform.node() or owner.is_of(now):
+        return 0.0
+    return min(max(FRESH_FOR - (now.wall - owner.beat), 0.0), FRESH_FOR)
 
 
-def _write(run: RunFolder, owner: Owner, *, durable: bool) -> None:
+def _who(owner: Owner) -> str:
+    return f"process {owner.pid} on {owner.host}"
+
+
+def _who_of(run: RunFolder) -> str:
+    """Name the owner of a run that is controlled for sure; where its file is damaged, without its name."""
+    try:
+        owner = owner_of(run)
+    except StoreError:
+        owner = None
+    return _who(owner) if owner is not None else "another process"
+
+
+def _write(run: RunFolder, owner: Owner) -> None:
+    """Write it whole: what a crash leaves is this owner or the one before, never a part of one."""
     draft = run.path / ".control.new"
     with draft.open("wb") as file:
         file.write(orjson.dumps(asdict(owner)))
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(run.path / _NAME)
 
 
