@@ -86,6 +86,13 @@ class Request:
     """Start again what dies of the generator, as the plan's [soak] says."""
     extra: dict[str, Any] = field(default_factory=dict)
 
+    def read_plan(self) -> Plan:
+        """Read the plan that was asked for; PlanError when it is not usable."""
+        overrides = list(self.overrides)
+        if self.workers is not None:
+            overrides.append(f"generator.workers={self.workers}")
+        return load_plan(self.scenario, overrides=overrides, host=self.host, sla=self.sla)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -150,12 +157,7 @@ class ControlRoom:
     @cached_property
     def plan(self) -> Plan:
         """Read the plan that was asked for, once, and tell its warnings; PlanError when it is not usable."""
-        overrides = list(self.request.overrides)
-        if self.request.workers is not None:
-            overrides.append(f"generator.workers={self.request.workers}")
-        plan = load_plan(
-            self.request.scenario, overrides=overrides, host=self.request.host, sla=self.request.sla
-        )
+        plan = self.request.read_plan()
         for warning in plan.warnings:
             click.echo(warning.line(), err=True)
         return plan
@@ -414,8 +416,7 @@ class ControlRoom:
         if interrupts.count == self._told:
             return
         self._told = interrupts.count
-        if interrupts.count == 1 and self.request.supervised and interrupts.first == signal.SIGTERM:
-            # Who ends a service, or a machine, does not end a week: that is what Ctrl-C and `stop` are for.
+        if interrupts.count == 1 and self._pauses(interrupts):
             view.note("pausing: what is under way may finish, and the run stays open")
             self._is_paused = True
             generator.pause()
@@ -429,21 +430,37 @@ class ControlRoom:
         """Write down how the run ended where its master could not."""
         if how_it_ended(folder) is not None:
             return
+        gave_up = self._supervisor.gave_up if self._supervisor is not None else ""
+        if self._pauses(interrupts) and not gave_up and not self._is_ending and self._can_stay_open():
+            # It may have come where there was no master to tell: the run was being taken up, or restarted.
+            self._is_paused = True
         if self._is_paused or not self._may_settle(interrupts):
             return
-        gave_up = self._supervisor.gave_up if self._supervisor is not None else ""
         # A master that took the request may have died of whatever else, right after it.
         stopped = self._is_stopped or is_asked_to_stop(folder)
-        with suppress(LoadgateError):
-            ended = "interrupted" if interrupts.count else "stopped" if stopped else "died"
-            writer = open_writer(folder.database)
-            try:
+        aborted = bool(self._aborts) and self._is_ending
+        why = {"interrupted": bool(interrupts.count), "stopped": stopped, "aborted": aborted, "died": True}
+        ended = next(name for name, is_so in why.items() if is_so)
+        try:
+            with open_writer(folder.database) as writer:
                 values = {"ended": ended, "flushed": False} | ({"fault": gave_up} if gave_up else {})
                 writer.commit([], run_values=values)
-            finally:
-                writer.close()
+        except LoadgateError as error:
+            click.echo(f'that the run has ended ("{ended}") is not on record: {error.message}', err=True)
+            click.echo(f"  {error.hint or 'see its folder'}; by its folder it still has no end", err=True)
         if not interrupts.count and not stopped:
             click.echo(f"the generator died; it said last:\n{generator.tail()}", err=True)
+
+    def _pauses(self, interrupts: Interrupts) -> bool:
+        """Tell whether a signal pauses the run.
+
+        Who ends a service, or a machine, does not end a week: that is what Ctrl-C and `stop` are for.
+        """
+        return self.request.supervised and interrupts.first == signal.SIGTERM
+
+    def _can_stay_open(self) -> bool:
+        """Tell whether there is a run that another control room could go on with."""
+        return self._has_begun
 
     def _may_settle(self, _interrupts: Interrupts) -> bool:
         """Tell whether a run without an end gets one now."""

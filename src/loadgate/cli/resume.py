@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -231,6 +232,10 @@ class ResumedRoom(ControlRoom):
             )
         return anchor
 
+    def _can_stay_open(self) -> bool:
+        # It began long ago, whether or not it is taken up by now.
+        return True
+
     def _may_settle(self, interrupts: Interrupts) -> bool:
-        # What could not be taken up stays as it was.
-        return self._has_begun or bool(interrupts.count)
+        # What could not be taken up stays as it was, unless Ctrl-C ends it.
+        return self._has_begun or interrupts.first == signal.SIGINT
