@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import orjson
 
 import loadgate
 from loadgate.cli.control_room import ControlRoom, Request
@@ -19,8 +21,10 @@ from loadgate.cli.moved_end import move_end
 from loadgate.cli.options import arm_option, json_option, results_option, strict_option
 from loadgate.cli.outlets import listening, run_options
 from loadgate.errors import GeneratorError, StoreError, UsageError
-from loadgate.plan.plan import Plan, load_plan
-from loadgate.store.control_lock import owner_of, refuse_if_controlled, was_controlled
+from loadgate.plan.differences import differences
+from loadgate.plan.moved_end import moved
+from loadgate.plan.plan import Plan
+from loadgate.store.control_lock import doubt_left, owner_of, refuse_if_controlled, was_controlled
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder, find_run, list_runs, results_root
 from loadgate.store.lock import is_held
@@ -31,6 +35,10 @@ from loadgate.swarm.launch import Generator, Listen, adopt, launch
 from loadgate.swarm.living import living_of
 from loadgate.watch.alert_feed import stored_plan
 
+_MODES: Final = (None, "distributed")
+"""Modes of the runs that a control room makes, as the run database has them."""
+_TOLD: Final = 5
+"""Differences between two plans that are told."""
 _SEEN_WITHIN: Final = 2.0
 """Seconds in which a process that has just taken a run's lock has written down who it is."""
 
@@ -69,18 +77,48 @@ class Newest:
     ended: str | None
 
 
-def newest_run_of(scenario: Path, results: str | None) -> Newest | None:
-    """Return the newest run of a scenario whose load has begun; None where there is none.
+def newest_soak_of(name: str, root: Path) -> Newest | None:
+    """Return the newest soak of the scenario `name` whose load has begun; None where there is none.
 
-    Older ones are never gone on with: somebody gave them up when they started the next. StoreError when a
-    newer run cannot be read: it may be the one. PlanError when the scenario is not usable.
+    Other runs do not count: a watch, a gate, or a `loadgate run` of some minutes is no part of it. Older
+    soaks are never gone on with: somebody gave them up when they started the next. StoreError when a newer
+    run cannot be read: it may be the one.
     """
-    name = load_plan(scenario).scenario.name
-    for run in reversed(list_runs(results_root(results, scenario))):
+    for run in reversed(list_runs(root)):
         with RunReader(run.database) as reader:
-            if reader.value("scenario", None) == name and reader.value("anchor", None) is not None:
-                return Newest(run, reader.value("ended", None))
+            is_of_it = reader.value("scenario", None) == name and reader.value("anchor", None) is not None
+            ended, mode = reader.value("ended", None), reader.value("mode", None)
+        if is_of_it and mode in _MODES and (owner := owner_of(run)) is not None and owner.supervised:
+            return Newest(run, ended)
     return None
+
+
+def refuse_another_plan(folder: RunFolder, wanted: Plan) -> None:
+    """Raise UsageError where a run does not follow the plan that is wanted, with what differs.
+
+    What a moved end put in is left out. Both copies of the run's plan count: run.db has the one that is
+    judged, plan.json the one that its processes read.
+    """
+    with RunReader(folder.database) as reader, reader.snapshot():
+        stored = reader.value("plan", None)
+        pauses = [event.detail["pause"] for event in reader.events() if event.kind == "end_moved"]
+    if stored is None:
+        raise StoreError(
+            f"the run {folder.id} has no plan on record", hint="start a new one without --resume"
+        )
+    moves = [wanted]
+    for start, end in pauses:
+        moves.append(moved(moves[-1], float(start), float(end)) or moves[-1])
+    said = differences(Plan.from_json(orjson.dumps(stored)), moves[-1])
+    # plan.json is written after run.db: where that was cut short, it has one move less.
+    copies = [differences(stored_plan(folder), known) for known in moves]
+    said = said or min(copies, key=len)
+    if said:
+        raise UsageError(
+            f"the run {folder.id} follows another plan: {'; '.join(said[:_TOLD])}",
+            hint="say the scenario and the options that it was started with, or go on by its own plan: "
+            f"loadgate resume {folder.id}. A new run is started without --resume",
+        )
 
 
 def check_resumable(folder: RunFolder, plan: Plan) -> None:
@@ -91,7 +129,7 @@ def check_resumable(folder: RunFolder, plan: Plan) -> None:
         stored = reader.value("fingerprint", None)
         anchor = reader.value("anchor", None)
         fault, mode = reader.value("fault", None), reader.value("mode", None)
-    if mode not in (None, "distributed") or not was_controlled(folder):
+    if mode not in _MODES or not was_controlled(folder):
         raise UsageError(
             f"{folder.id} was not made by `loadgate run` or `loadgate soak`, so it cannot be gone on with",
             hint="a master of stock Locust takes its run up by LOADGATE_RUN; a watch is simply started anew",
@@ -141,6 +179,24 @@ def _refuse_if_written_elsewhere(folder: RunFolder) -> None:
         time.sleep(0.1)
 
 
+def wait_out_doubt(
+    folder: RunFolder, read: Callable[[], Now] = Now.read, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait where the last beat may be this machine's own before a restart; a new beat ends the wait."""
+    first = owner_of(folder)
+    left = doubt_left(first, read())
+    if first is None or not left:
+        return
+    click.echo(
+        f"{first.host} was started anew since it controlled the run, or another machine has its name: "
+        f"waiting {left:.0f} s for a sign of life",
+        err=True,
+    )
+    until = read().monotonic + left
+    while (still := until - read().monotonic) > 0 and owner_of(folder) == first:
+        sleep(min(1.0, still))
+
+
 class ResumedRoom(ControlRoom):
     """Carry a run on that another control room began."""
 
@@ -160,6 +216,7 @@ class ResumedRoom(ControlRoom):
     def _check(self, plan: Plan) -> Path:
         """Refuse what cannot be gone on with. The target is not asked: that it is down is measured."""
         folder = self._resumed
+        wait_out_doubt(folder)
         stale = refuse_if_controlled(folder, Now.read())
         check_resumable(folder, plan)
         _refuse_if_written_elsewhere(folder)

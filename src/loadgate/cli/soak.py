@@ -19,13 +19,15 @@ from loadgate.cli.options import (
     strict_option,
 )
 from loadgate.cli.outlets import listening, run_options
-from loadgate.cli.resume import ResumedRoom, newest_run_of
+from loadgate.cli.resume import ResumedRoom, newest_soak_of, refuse_another_plan
+from loadgate.cli.runs import show_verdict
 from loadgate.errors import UsageError
+from loadgate.judge.gather import gather
 from loadgate.judge.run import COVERAGE_NEEDED
-from loadgate.judge.stored import latest_verdict
+from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_duration, format_rate, format_share
-from loadgate.store.folder import RunFolder
+from loadgate.store.folder import RunFolder, results_root
 
 
 @click.command()
@@ -36,12 +38,12 @@ from loadgate.store.folder import RunFolder
     "--resume",
     "resumes",
     is_flag=True,
-    help="Go on with the newest run of this scenario that has no end; start one where there is none.",
+    help="Go on with the newest soak of this scenario that has no end; start one where there is none.",
 )
 @click.option(
     "--once",
     is_flag=True,
-    help="With --resume: start none where a run of this scenario has ended, and exit by its verdict.",
+    help="With --resume: start none where a soak of this scenario has ended, and exit by its verdict.",
 )
 @distributed_options
 @run_options
@@ -92,19 +94,35 @@ def soak(
     )
     if once and not resumes:
         raise UsageError("--once goes with --resume", hint="say both, or leave it out")
-    newest = newest_run_of(scenario, results) if resumes else None
-    if newest is not None and newest.ended is None:
+    return _go_on(request, once=once) if resumes else SoakRoom(request).run()
+
+
+def _go_on(request: Request, *, once: bool) -> int:
+    """Go on with the newest soak; where it has ended start a new one, or, with `once`, judge it."""
+    plan = request.read_plan()
+    newest = newest_soak_of(plan.scenario.name, results_root(request.results, request.scenario))
+    if newest is None or (newest.ended is not None and not once):
+        return SoakRoom(request).run()
+    refuse_another_plan(newest.run, plan)
+    if newest.ended is None:
         click.echo(f"going on with {newest.run.id}, which has no end yet", err=True)
         return ResumedRoom(newest.run, request).run()
-    if newest is not None and once:
-        click.echo(f"{newest.run.id} has ended ({newest.ended}); nothing is started", err=True)
-        return _exit_code_of(newest.run)
-    return SoakRoom(request).run()
+    click.echo(f"{newest.run.id} has ended ({newest.ended}); nothing is started", err=True)
+    return _judged_again(newest.run, request)
 
 
-def _exit_code_of(run: RunFolder) -> int:
-    """Return the exit code of a run's newest verdict; StoreError where it has none."""
-    return int(latest_verdict(run)[1]["exit_code"])
+def _judged_again(run: RunFolder, request: Request) -> int:
+    """Judge a run that has ended, by its own plan; return the exit code.
+
+    What stands in its folder is not asked: somebody may have judged it by another table since. Where none
+    does, since its control room died too early, the verdict is kept and shown.
+    """
+    verdict = judge(gather(run), strict=request.strict, now=datetime.now(UTC))
+    if not run.verdict_path().exists():
+        path = write(run, verdict)
+        show_verdict(verdict.to_dict(), path, as_json=request.as_json)
+    click.echo(f"judged by its own plan: {verdict.grade.value}", err=True)
+    return int(verdict.exit_code)
 
 
 class SoakRoom(ControlRoom):
