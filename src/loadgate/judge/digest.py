@@ -46,22 +46,21 @@ _ALL_CELLS: Final = 2400
 class Wanted:
     """What a verdict asks of the rows: its objectives of requests, and the series of latencies by endpoint.
 
-    None as an endpoint is all of them. `as_planned` says that the plan is the one that the run was made with.
+    None as an endpoint is all of them.
     """
 
     objectives: tuple[Objective, ...]
     series: dict[str | None, frozenset[str]]
-    as_planned: bool
 
     @classmethod
-    def of(cls, objectives: Iterable[Objective], drift: Iterable[Drift], *, as_planned: bool) -> Wanted:
+    def of(cls, objectives: Iterable[Objective], drift: Iterable[Drift]) -> Wanted:
         """Collect what some rows of an SLA table and some rules of drift ask for."""
         rows = tuple(row for row in objectives if is_of_requests(row))
         series: dict[str | None, frozenset[str]] = {}
         for row in (*rows, *(rule.objective for rule in drift)):
             if names := series_of_row(row):
                 series[row.endpoint] = series.get(row.endpoint, frozenset()).union(names)
-        return cls(rows, series, as_planned)
+        return cls(rows, series)
 
     def series_of(self, endpoint: str) -> frozenset[str]:
         """Return the series of an endpoint whose cells are wanted."""
@@ -78,8 +77,7 @@ def digested(
     reader: RunReader, wanted: Wanted, steady: Sequence[Interval], until: float | None = None
 ) -> tuple[ColumnWindows, Digest]:
     """Read the windows of a long run: merged into cells, and what had to be evaluated before that."""
-    compacted = (reader.value("compacted", None) or {}).get("middle")
-    rows = [_parts(reader, row, steady, compacted, wanted) for row in _distinct(wanted.objectives)]
+    rows = [_parts(reader, row, steady) for row in _distinct(wanted.objectives)]
     cell = _cell(reader, wanted, steady)
     within: dict[str, list[int]] = defaultdict(lambda: [0] * len(steady))
     others = _Others(cell)
@@ -148,25 +146,16 @@ def _cell(reader: RunReader, wanted: Wanted, steady: Sequence[Interval]) -> floa
     return float(math.ceil(length / COARSE) * COARSE)
 
 
-def _parts(
-    reader: RunReader,
-    objective: Objective,
-    steady: Sequence[Interval],
-    compacted: int | None,
-    wanted: Wanted,
-) -> Parts:
+def _parts(reader: RunReader, objective: Objective, steady: Sequence[Interval]) -> Parts:
     """Return the windows of an objective, with those that were kept in their places."""
     cut = slots(steady, objective.every)
     kept, found = reader.kept(definition(objective))
     known: dict[int, Part] = {}
-    empty = Parts(objective, cut)
     for index, slot in enumerate(cut[:kept]):
         span, part = found.get(slot.start, (math.nan, None))
         if part is not None and abs(span - slot.length) <= TOLERANCE:
             known[index] = part
-        elif part is None and wanted.as_planned and index + 1 < len(cut):
-            known[index] = empty.nothing(index)
-    return Parts(objective, cut, known, compacted)
+    return Parts(objective, cut, known)
 
 
 def _count_within(within: dict[str, list[int]], steady: Sequence[Interval], tallies: Iterable[Tally]) -> None:

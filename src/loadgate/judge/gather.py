@@ -44,7 +44,6 @@ def gather(
     """
     with RunReader(run.database) as reader, reader.snapshot():
         stored = reader.value("plan", None)
-        as_planned = plan is None
         if plan is None and stored is not None:
             plan = Plan.from_json(orjson.dumps(stored))
         long = is_long(reader)
@@ -62,7 +61,7 @@ def gather(
         steady, rows, digest = clip(planned, offered_until), _rows(plan, objectives), None
         if windows is None:
             drift = plan.scenario.drift if plan else ()
-            wanted = Wanted.of(rows, drift, as_planned=as_planned)
+            wanted = Wanted.of(rows, drift)
             windows, digest = digested(reader, wanted, steady, until)
         return Evidence(
             run=run.id,

@@ -10,7 +10,9 @@ from loadgate.judge import latency, rates, readings
 from loadgate.judge.evidence import STEADY, Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import invalid
-from loadgate.measure.parts import definition
+from loadgate.judge.slots import slots
+from loadgate.measure.columns import Columns
+from loadgate.measure.parts import Parts, definition
 from loadgate.measure.recorder import OVERFLOW_ENDPOINT
 from loadgate.plan.sla import LATENCIES, Objective
 from loadgate.plan.units import format_duration
@@ -46,7 +48,7 @@ def _evaluate(objective: Objective, evidence: Evidence, merged: bool) -> Objecti
     evaluate_metric = REQUEST_METRICS.get(objective.metric)
     if evaluate_metric is None:
         return readings.reading(objective, evidence)
-    missing = _missing(objective, evidence)
+    missing = _missing(objective, evidence, merged)
     return missing if missing is not None else evaluate_metric(objective, evidence, merged)
 
 
@@ -58,15 +60,20 @@ def _may_lack_some(evidence: Evidence) -> bool:
     return OVERFLOW_ENDPOINT in evidence.endpoints and evidence.workers_expected > 1
 
 
-def _too_coarse(objective: Objective, evidence: Evidence) -> int:
+def _too_coarse(objective: Objective, evidence: Evidence, merged: bool) -> int:
     """Return how long the run's windows are, where the row's cannot be told from them; else 0."""
     if evidence.digest is not None:
         return evidence.digest.coarse.get(definition(objective), 0)
-    coarsest = max(window.span for window in evidence.of(objective.endpoint))
-    return coarsest if coarsest > 1 and coarsest > objective.every else 0
+    long = [window for window in evidence.of(objective.endpoint) if window.span > 1]
+    coarsest = max((window.span for window in long), default=0)
+    if coarsest > objective.every or not long or merged:
+        return coarsest if coarsest > objective.every else 0
+    parts = Parts(objective, slots(evidence.steady, objective.every))
+    parts.look_for_coarse(Columns(long, {}))
+    return parts.coarse
 
 
-def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None:
+def _missing(objective: Objective, evidence: Evidence, merged: bool) -> ObjectiveResult | None:
     """Return an INVALID row where there are no requests to judge, or None where there are."""
     endpoint = objective.endpoint
     if endpoint is not None and endpoint not in evidence.endpoints:
@@ -83,7 +90,7 @@ def _missing(objective: Objective, evidence: Evidence) -> ObjectiveResult | None
     if not evidence.books(endpoint, STEADY).arrivals and not evidence.total(endpoint).histograms:
         who = f"of endpoint {endpoint!r} " if endpoint else ""
         return invalid(objective, f"no request {who}was due in the steady phase: nothing was offered")
-    coarsest = _too_coarse(objective, evidence)
+    coarsest = _too_coarse(objective, evidence, merged)
     if coarsest:
         kept, asked = format_duration(coarsest), format_duration(objective.every)
         return invalid(objective, f"the run keeps windows of {kept} now, too coarse to judge every {asked}")

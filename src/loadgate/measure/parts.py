@@ -34,6 +34,8 @@ OUTCOMES: Final[Mapping[LatencyOn, tuple[str, ...]]] = {
     "all": ("ok", "failed", "timeout"),
 }
 """The outcomes whose latencies count with their own value."""
+COARSE: Final = "coarse"
+"""The count of a `Part` that was not evaluated: seconds of the merged row that lies in it and in another."""
 _COUNTED: Final = tuple(
     str(name) for name in (*ENDINGS, Count.RETRIES, Count.REPEAT_HITS, Count.REPEAT_MISSES)
 )
@@ -73,6 +75,11 @@ class Part:
     def infinite(self) -> int:
         """Return the latencies that count as infinitely slow."""
         return self.counts.get("infinite", 0)
+
+    @property
+    def coarse(self) -> int:
+        """Return the seconds of a merged row for which nobody can tell what this window measured; else 0."""
+        return self.counts.get(COARSE, 0)
 
 
 def clock_of(objective: Objective) -> Literal["response", "service"]:
@@ -208,7 +215,9 @@ class _Open:
 class Parts:
     """The windows of one objective over `cut`, made of rows that come piece by piece, in order of time.
 
-    Those whose number is in `known` were evaluated before: their rows are passed over.
+    Those whose number is in `known` were evaluated before: their rows are passed over. A row of more than a
+    second, whoever merged it, that lies in several windows cannot be divided between them: those of them that
+    are not known are coarse, and are never evaluated.
     """
 
     def __init__(
@@ -216,9 +225,7 @@ class Parts:
         objective: Objective,
         cut: Sequence[Interval],
         known: Mapping[int, Part] | None = None,
-        compacted: int | None = None,
     ) -> None:
-        """Take the objective and its windows; rows that end before run time `compacted` were merged."""
         self.objective = objective
         self.cut = cut
         self.found: dict[int, Part] = dict(known or {})
@@ -230,28 +237,34 @@ class Parts:
         self._open: dict[int, _Open] = {}
         self._series = series_of_row(objective)
         self._thresholds = tuple(dict.fromkeys(thresholds(objective)))
-        self._compacted = compacted
         begin = math.floor if objective.metric == "throughput" else boundary
         self._begins = np.array([*map(begin, self._starts), np.iinfo(np.int64).max], np.int64)
-        self.coarse = 0
-        """Seconds of the longest merged row that lies in more than one window; 0 where none does."""
+        self._unknown = np.concatenate([[0], np.cumsum(~self._known)])
+        self._coarse = np.zeros(len(cut), np.int64)
+        for index, part in self.found.items():
+            self._coarse[index] = part.coarse
+
+    @property
+    def coarse(self) -> int:
+        """Return the seconds of the longest row that made a window coarse; 0 where none did."""
+        return int(self._coarse.max(initial=0))
 
     def add(self, steady: Columns, others: Sequence[Tally] = ()) -> None:
         """Take in rows: those of the steady phase in order of endpoint, then of time, and those of others."""
         if not self.cut:
             return
         if self.objective.metric == "throughput":
-            self._look_for_coarse(steady)
+            self.look_for_coarse(steady)
             chosen = (one for one in (*steady.tallies, *others) if self._is_about(one))
             for index, number in _ok_in(self.cut, self._starts, chosen):
                 if not self._known[index] and number:
                     counts = self._at(index).counts
                     counts["ok"] = counts.get("ok", 0) + number
             return
+        self.look_for_coarse(steady)
         at = self._slots_of(steady)
         if self._known[at].all():
             return
-        self._look_for_coarse(steady)
         names = [one.endpoint for one in steady.tallies]
         new = np.array([True, *(one != other for one, other in pairwise(names))][: len(names)], np.bool_)
         changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | new)
@@ -291,24 +304,29 @@ class Parts:
 
     def all(self) -> list[Part]:
         """Return what every window of the cut measured, in order, once they are closed."""
-        return [self.found.get(index) or self._evaluated(index, _Open()) for index in range(len(self.cut))]
+        coarse = self._coarse.tolist()
+        return [
+            Part(counts={COARSE: span}) if span else self.found.get(index) or self._evaluated(index, _Open())
+            for index, span in enumerate(coarse)
+        ]
 
-    def nothing(self, index: int) -> Part:
-        """Return what a window of which there are no rows measured."""
-        return self._evaluated(index, _Open())
-
-    def _look_for_coarse(self, rows: Columns) -> None:
-        """Note merged rows that cannot be told apart by window, where the window was not evaluated before."""
-        if self._compacted is None:
+    def look_for_coarse(self, rows: Columns) -> None:
+        """Note the steady rows that lie in several windows, some of which were not evaluated before."""
+        if not self._unknown[-1]:
             return
-        ends = rows.seconds + rows.spans
-        long = np.flatnonzero((rows.spans > 1) & (ends <= self._compacted))
-        at = self._slots_of(rows)[long]
-        # What was before the first window belongs to it, and so does no row of the steady phase.
-        across = ((rows.seconds[long] < self._begins[at]) & (at > 0)) | (ends[long] > self._begins[at + 1])
-        for number in long[across & ~self._known[at]].tolist():
-            if self._is_about(rows.tallies[number]):
-                self.coarse = max(self.coarse, rows.tallies[number].span)
+        long = np.flatnonzero(rows.spans > 1)
+        begin = rows.seconds[long]
+        # What was before the first window belongs to it, and what is after the last one to that.
+        low, last = (
+            np.maximum(np.searchsorted(self._begins, at, "right") - 1, 0)
+            for at in (begin, begin + rows.spans[long] - 1)
+        )
+        across = (last > low) & (self._unknown[last + 1] > self._unknown[low])
+        for place in np.flatnonzero(across).tolist():
+            row, first, end = rows.tallies[long[place]], int(low[place]), int(last[place]) + 1
+            if self._is_about(row):
+                part = self._coarse[first:end]
+                np.maximum(part, row.span, out=part, where=~self._known[first:end])
 
     def _is_about(self, tally: Tally) -> bool:
         return self.objective.endpoint in (None, tally.endpoint)

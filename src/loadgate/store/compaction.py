@@ -39,6 +39,10 @@ _SELECT = (
     f"SELECT rowid, revision, {', '.join(WINDOW_COLUMNS)}, loss FROM window "
     "WHERE second >= ? AND second < ? ORDER BY phase <> 'steady', endpoint, phase, second, span"
 )
+_REACHING = (
+    f"SELECT {', '.join(WINDOW_COLUMNS)}, loss FROM window WHERE second > ? AND second < ? "
+    f"AND span > 1 AND second + span > ? AND phase = '{STEADY}'"
+)
 _INSERT = (
     f"INSERT INTO window ({', '.join(WINDOW_COLUMNS)}, revision, loss) "
     f"VALUES ({', '.join('?' * (len(WINDOW_COLUMNS) + 2))})"
@@ -67,6 +71,7 @@ class Compaction:
         self._objectives = ObjectiveTable(connection)
         self._ledger = FleetLedger(connection)
         self._totals = Totals(connection)
+        (self._longest,) = connection.execute("SELECT coalesce(max(span), 1) FROM window").fetchone()
         if self.middle is not None:
             self._plan()
 
@@ -82,6 +87,8 @@ class Compaction:
 
     def note_late(self, heads: Iterable[Head]) -> None:
         """Note what came of a time whose objectives' windows were evaluated before, or that was summed."""
+        heads = list(heads)
+        self._longest = max([self._longest, *(head.span for head in heads)])
         if self.middle is None:
             return
         late = [head for head in heads if head.second < self.middle]
@@ -181,7 +188,11 @@ class Compaction:
         columns = Columns.decoded([encoded])
         if span == MIDDLE:
             steady = sum(one.phase == STEADY for one in columns.tallies)
-            self._objectives.keep(end, columns.upto(steady), columns.tallies[steady:])
+            # A row that a worker merged itself may be longer than what is merged at a time.
+            earlier = self._connection.execute(_REACHING, (start - self._longest, start, start))
+            self._objectives.keep(
+                end, columns.upto(steady), columns.tallies[steady:], [tally_of(row) for row in earlier]
+            )
         self._merge_windows(columns, [row[:2] for row in rows], end, span)
         merge_fleet(self._connection, self._blocks, start, end, span)
         self._ledger.merge(start, end)

@@ -99,10 +99,13 @@ class ObjectiveTable:
             default=end,
         )
 
-    def keep(self, end: int, steady: Columns, others: Sequence[Tally]) -> None:
+    def keep(self, end: int, steady: Columns, others: Sequence[Tally], earlier: Sequence[Tally] = ()) -> None:
         """Evaluate each window that begins before `end`; the rows are all of those that were not merged yet.
 
-        They reach as far as `needs` says. `steady` are in order of endpoint, then of time.
+        They reach as far as `needs` says. `steady` are in order of endpoint, then of time. `earlier` are the
+        steady rows that begin before these and reach into their time. A window that shares a row with another
+        is kept as coarse, since nobody can tell what it measured; one without any row is kept as well, so
+        that there are as many as the objective says.
         """
         for text, row in self._rows.items():
             last = row.last_before(end)
@@ -113,6 +116,7 @@ class ObjectiveTable:
             cut = row.cut[first : last + 2]
             away = {index - first: Part() for index in (row.kept - 1, last + 1)}
             parts = Parts(row.objective, cut, {at: part for at, part in away.items() if 0 <= at < len(cut)})
+            parts.look_for_coarse(Columns([*earlier], {}))
             parts.add(steady, others)
             parts.close()
             self._store(text, row, last + 1, first, parts)
@@ -123,12 +127,12 @@ class ObjectiveTable:
                 "INSERT INTO objective (name, definition, kept) VALUES (?, ?, 0)", (row.objective.name, text)
             )
             row.id = int(cursor.lastrowid or 0)
-        found = [(index + first, part) for index, part in parts.found.items()]
+        found = enumerate(parts.all(), first)
         self._connection.executemany(
             _INSERT,
             [
                 (row.id, row.cut[index].start, row.cut[index].length, *part_values(part))
-                for index, part in sorted(found)
+                for index, part in found
                 if row.kept <= index < upto
             ],
         )
@@ -146,10 +150,14 @@ class ObjectiveTable:
             for row in rows:
                 about = row.objective.endpoint in (None, head.endpoint)
                 if number and about and (head.phase == STEADY or row.objective.metric == "throughput"):
-                    self._count_late(row, head.second + head.span / 2, number)
+                    self._count_late(row, head, number)
 
-    def _count_late(self, row: _Kept, middle: float, number: int) -> None:
+    def _count_late(self, row: _Kept, head: Head, number: int) -> None:
+        middle = head.second + head.span / 2
         index = max(0, bisect_right(row.cut, middle, key=lambda slot: slot.start) - 1)
+        if index >= row.kept and head.span > 1 and head.second < row.cut[row.kept - 1].end:
+            # Part of a long row is of a window that was evaluated without it.
+            index = row.kept - 1
         if index >= row.kept:
             return
         slot = row.cut[index]
