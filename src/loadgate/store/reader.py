@@ -11,6 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from loadgate.errors import StoreError
 from loadgate.measure.columns import Columns, Encoded
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.parts import STEADY, Part
@@ -227,7 +228,8 @@ class RunReader:
         """Give the windows of an objective that were kept, by start: how many were evaluated, and their
         spans.
 
-        `measure.parts.definition` tells what objective it is. A window that had no request is not there.
+        `measure.parts.definition` tells what objective it is. A window that had no request is there as well:
+        StoreError where there are not as many as were evaluated.
         """
         head = next(self._rows("SELECT id, kept FROM objective WHERE definition = ?", [definition]), None)
         if head is None:
@@ -239,7 +241,14 @@ class RunReader:
         # The same numbers come again and again; a week has 100,000 windows, and each is to be held once.
         known: dict[Any, Any] = {}
         with told_as_store_errors("read", self._path):
-            return int(head[1]), {row[0]: (row[1], part_of(_shared(row[2:], known))) for row in rows}
+            found = {row[0]: (row[1], part_of(_shared(row[2:], known))) for row in rows}
+        if len(found) != head[1]:
+            raise StoreError(
+                f"the run database {self._path} is damaged: of the windows that were kept of an objective "
+                f"{len(found)} of {head[1]} are there",
+                hint="use a copy of the run; without them it cannot be judged",
+            )
+        return int(head[1]), found
 
     def total(
         self,
