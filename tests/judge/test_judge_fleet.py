@@ -71,9 +71,10 @@ def test_of_many_stretches_the_last_five_are_named(make: Any) -> None:
 
 
 def test_a_gap_without_a_control_room_is_told(make: Any) -> None:
-    """No reading was due in it."""
+    """What could not be read in it is no bad reading."""
     assert told(make, control_gaps=((60.0, 75.04),))["not_watched"] == (
-        "not watched, since the run had no control room: 1m to 1m15s; no reading is missed in these"
+        "not watched, since the run had no control room: 1m to 1m15s; what was not read then is not counted "
+        "as bad"
     )
 
 

@@ -192,18 +192,62 @@ def test_cpu_of_the_machine_is_divided_by_the_cores_it_may_use(
     assert result.value == (pytest.approx(0.4) if cores else None)
 
 
-def test_what_nobody_could_read_is_not_missed(make: Any) -> None:
-    """Of 30 readings a second apart, 10 to 20 had no control room: the other 20 suffice."""
+WATCHED_ROWS = [
+    ("uptime", ">= 99%", "health", "up", 1.0),
+    ("memory", "< 500MB", "process", "memory", 400 * MB),
+]
+
+
+@pytest.mark.parametrize("row_of", WATCHED_ROWS)
+@pytest.mark.parametrize(
+    ("gap", "missing", "grade"), [(1.5, 1, Grade.PASS), (1.6, 1, Grade.INVALID), (1.5, 2, Grade.INVALID)]
+)
+def test_what_nobody_could_read_is_not_bad_and_no_evidence(
+    make: Any, row_of: tuple[str, str, str, str, float], gap: float, missing: int, grade: Grade
+) -> None:
+    """Of 30 s at most 1.5 s may go unwatched, and of 30 readings 29 must be there; a note tells of it."""
+    metric, target, probe, reading, value = row_of
+    row = make.objective(metric, target)
+    kind = {"http": "/health"} if probe == "health" else {"process": "listening"}
+    result = evaluate(
+        row,
+        make.evidence(
+            row,
+            probes=[make.probe(probe, **kind)],
+            readings=make.readings(probe, reading, [value] * (30 - missing), start=10.0 + missing),
+            control_gaps=((5.0, 10.0 + gap),),
+        ),
+    )
+    assert result.verdict is grade
+    (note,) = result.notes
+    assert f"the target was watched for {30 - gap:g}s of 30s" in note
+    if grade is Grade.PASS:
+        assert result.value == value
+    if gap > 1.5:
+        assert "nobody watched the target for 1.6s of 30s" in result.reason
+
+
+def test_a_third_of_the_phase_unwatched_is_no_evidence(make: Any) -> None:
+    """20 good readings of 30, and nobody there for the other ten: INVALID, whatever they say."""
     row = make.objective("uptime", ">= 99%")
-    values = [1.0] * 20
     changes = {
         "probes": [make.probe("health", http="/health")],
-        "readings": make.readings("health", "up", values, start=20.0),
+        "readings": make.readings("health", "up", [1.0] * 20, start=20.0),
     }
-    missed = evaluate(row, make.evidence(row, **changes))
-    assert missed.verdict is Grade.INVALID
     result = evaluate(row, make.evidence(row, control_gaps=((5.0, 20.0),), **changes))
-    assert result.verdict is Grade.PASS
+    assert result.verdict is Grade.INVALID
+    assert "nobody watched the target for 10s of 30s" in result.reason
+
+
+def test_bad_readings_alone_fail_a_row_that_was_not_watched(make: Any) -> None:
+    """20 of 30 read and 12 bad: at the best 60 % of 30 were good, which is past 90 %."""
+    row = make.objective("uptime", ">= 99%", alert="< 90%")
+    changes = {
+        "probes": [make.probe("health", http="/health")],
+        "readings": make.readings("health", "up", [1.0] * 8 + [0.0] * 12, start=20.0),
+    }
+    result = evaluate(row, make.evidence(row, control_gaps=((5.0, 20.0),), **changes))
+    assert result.verdict is Grade.FAIL
 
 
 def test_a_reading_that_failed_counts_whatever_the_generator_did(make: Any) -> None:

@@ -201,7 +201,10 @@ def _not_measured(evidence: Evidence) -> Iterator[tuple[str, str, dict[str, Any]
             f"{format_duration(round(start, 1))} to {format_duration(round(end, 1))}"
             for start, end in evidence.control_gaps[-_TOLD:]
         )
-        text = f"not watched, since the run had no control room: {said}; no reading is missed in these"
+        text = (
+            f"not watched, since the run had no control room: {said}; what was not read then is not counted "
+            "as bad"
+        )
         yield "not_watched", text, {"stretches": [list(gap) for gap in evidence.control_gaps]}
 
 

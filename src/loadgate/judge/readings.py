@@ -2,7 +2,8 @@
 
 Readings have no interval, so the evidence is their number: of those scheduled in the steady phase 95 % and
 at least 5 must be there. What is scheduled, and which probe a row speaks of, is said in `plan.samples`. More
-than scheduled is fine.
+than scheduled is fine. While the run had no control room none could be made: such a reading is not a bad one,
+but it is no evidence either, and counts among those that are not there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from loadgate.judge.evidence import Evidence
 from loadgate.judge.results import ObjectiveResult
 from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
-from loadgate.judge.slots import TOLERANCE, Interval, slots, without
+from loadgate.judge.slots import TOLERANCE, Interval, slots, total_length, without
 from loadgate.plan.samples import READINGS_NEEDED, expected_readings, probe_of
 from loadgate.plan.scenario import Probe
 from loadgate.plan.sla import Objective
@@ -30,12 +31,19 @@ UPTIME: Final = "up"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The readings of one probe that lie in the steady phase; `scheduled` is how many there should be."""
+    """The readings of one probe that lie in the steady phase.
+
+    `scheduled` is how many there should be while the target was watched, `planned` in the whole phase. Of its
+    `seconds` it was watched in `watched`.
+    """
 
     probe: Probe
     reading: str
     attempts: tuple[Reading, ...]
     scheduled: int
+    planned: int
+    watched: float
+    seconds: float
 
     @property
     def good(self) -> tuple[Reading, ...]:
@@ -49,7 +57,22 @@ class Source:
 
     def enough(self, number: int) -> bool:
         """Tell whether a number of readings is evidence enough."""
-        return number >= READINGS_NEEDED and number >= math.ceil(NEEDED_SHARE * self.scheduled - TOLERANCE)
+        return number >= READINGS_NEEDED and number >= math.ceil(NEEDED_SHARE * self.planned - TOLERANCE)
+
+    @property
+    def is_watched(self) -> bool:
+        """Tell whether the target was watched for long enough that it cannot be why readings are missing."""
+        return self.watched >= NEEDED_SHARE * self.seconds - TOLERANCE
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say for how long the target was watched, where that is not the whole phase."""
+        if self.watched >= self.seconds - TOLERANCE:
+            return ()
+        return (
+            f"the target was watched for {_seconds(self.watched)} of {_seconds(self.seconds)}: the run had "
+            "no control room else, and what was not read then is not counted as bad",
+        )
 
 
 def scheduled_in(steady: Sequence[Interval], probe: Probe) -> int:
@@ -78,9 +101,17 @@ def source_of(probe: Probe, reading: str, evidence: Evidence) -> Source:
         and item.reading == reading
         and any(item.at in part for part in evidence.steady)
     )
-    # What nobody could read is not missed; what was read counts, whatever the generator did meanwhile.
+    # What nobody could read is not bad; what was read counts, whatever the generator did meanwhile.
     watched = without(evidence.steady, evidence.control_gaps)
-    return Source(probe, reading, attempts, scheduled_in(watched, probe))
+    return Source(
+        probe,
+        reading,
+        attempts,
+        scheduled=scheduled_in(watched, probe),
+        planned=scheduled_in(evidence.steady, probe),
+        watched=total_length(watched),
+        seconds=total_length(evidence.steady),
+    )
 
 
 def reading(objective: Objective, evidence: Evidence) -> ObjectiveResult:
@@ -97,22 +128,24 @@ def reading(objective: Objective, evidence: Evidence) -> ObjectiveResult:
 def gauge(objective: Objective, source: Source, evidence: Evidence) -> ObjectiveResult:
     """Judge a level such as memory: the mean over the phase, the worst reading of each window."""
     values = [item.value for item in source.good if item.value is not None]
-    if not source.enough(len(values)):
-        return invalid(objective, _too_few(source, len(values)), n=len(values))
+    if not source.enough(len(values)) or not source.is_watched:
+        return invalid(objective, _too_few(source, len(values)), n=len(values), notes=source.notes)
     scale = 1.0
     if objective.metric == "cpu" and evidence.policy.cpu_of == "machine":
         cores = _cores(source, evidence)
         if cores is None:
             reason = f'probe {source.probe.name} gave no number of cores, which cpu_of = "machine" needs'
             return invalid(
-                objective, reason + ": judge the CPU of a core, or read the process on its machine"
+                objective,
+                reason + ": judge the CPU of a core, or read the process on its machine",
+                notes=source.notes,
             )
         scale = 1 / cores
     whole = measured(objective, math.fsum(values) / len(values) * scale, len(values))
     cut = slots(evidence.steady, objective.every)
     parts = [_extreme(objective, source, slot, scale) for slot in cut]
     method = "mean of readings; windows by their worst reading"
-    return decide(objective, whole, cut, parts, unit_of_n="readings", method=method)
+    return decide(objective, whole, cut, parts, unit_of_n="readings", method=method, notes=source.notes)
 
 
 def _extreme(objective: Objective, source: Source, slot: Interval, scale: float) -> Measured:
@@ -138,10 +171,11 @@ def uptime(objective: Objective, source: Source, evidence: Evidence) -> Objectiv
     good, attempts = _good(source.attempts), len(source.attempts)
     planned = max(source.scheduled, attempts)
     value = good / planned if planned else None
-    if not source.enough(attempts):
-        best_case = measured(objective, 1 - (attempts - good) / planned, attempts) if planned else NOTHING
+    if not source.enough(attempts) or not source.is_watched:
+        most = max(source.planned, attempts)
+        best_case = measured(objective, 1 - (attempts - good) / most, attempts) if most else NOTHING
         if attempts == 0 or not best_case.past:
-            return invalid(objective, _too_few(source, attempts), n=attempts)
+            return invalid(objective, _too_few(source, attempts), n=attempts, notes=source.notes)
     whole = measured(objective, value, attempts)
     cut = slots(evidence.steady, objective.every)
     parts = []
@@ -149,7 +183,7 @@ def uptime(objective: Objective, source: Source, evidence: Evidence) -> Objectiv
         inside = tuple(item for item in source.attempts if item.at in slot)
         parts.append(measured(objective, _good(inside) / len(inside), len(inside)) if inside else NOTHING)
     method = "good readings / scheduled readings; windows by the readings in them"
-    return decide(objective, whole, cut, parts, unit_of_n="readings", method=method)
+    return decide(objective, whole, cut, parts, unit_of_n="readings", method=method, notes=source.notes)
 
 
 def _good(attempts: Sequence[Reading]) -> int:
@@ -173,12 +207,23 @@ def _no_probe(objective: Objective) -> str:
 
 def _too_few(source: Source, number: int) -> str:
     """Say how many readings there are, how many it takes, and why some are missing."""
-    if source.scheduled < READINGS_NEEDED:
+    if source.planned < READINGS_NEEDED:
         return (
-            f"{number} of {source.scheduled} scheduled readings of {source.name}, "
+            f"{number} of {source.planned} scheduled readings of {source.name}, "
             f"and it takes at least {READINGS_NEEDED}: "
             f"read more often than every {format_duration(source.probe.every)}, or run longer"
         )
+    if not source.is_watched:
+        return (
+            f"nobody watched the target for {_seconds(source.seconds - source.watched)} of "
+            f"{_seconds(source.seconds)}, since the run had no control room ({number} of {source.planned} "
+            f"scheduled readings of {source.name}), and PASS takes 95%: keep the command that runs it alive, "
+            "and run again"
+        )
     errors = [item.error for item in source.attempts if item.value is None and item.error]
     why = f"; the last error: {errors[-1]}" if errors else ": see that its source runs and answers in time"
-    return f"{number} of {source.scheduled} scheduled readings of {source.name}, and PASS takes 95%{why}"
+    return f"{number} of {source.planned} scheduled readings of {source.name}, and PASS takes 95%{why}"
+
+
+def _seconds(length: float) -> str:
+    return format_duration(round(length, 1))
