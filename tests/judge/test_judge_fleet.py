@@ -10,6 +10,7 @@ from loadgate.judge.fleet import Loss, fleet, losses, lost_workers, seconds_unde
 from loadgate.judge.objectives import evaluate_all
 from loadgate.judge.results import Grade
 from loadgate.judge.run import void_reasons
+from loadgate.judge.slots import Interval
 from loadgate.plan.scenario import Generator
 from loadgate.store.database import Event, LedgerRow
 
@@ -110,6 +111,48 @@ def test_a_worker_that_was_replaced_makes_up_for_one_that_was_lost(
     events += [restarted(n) for n in range(10, 10 + replaced)]
     evidence = make.evidence(events=events, workers_expected=2, generator=Generator(on_worker_loss=policy))
     assert any("workers were lost" in reason for reason in void_reasons(evidence)) is void
+
+
+@pytest.mark.parametrize(
+    ("names", "at", "void"),
+    [
+        # New ones, after the losses; the same before them; old ones; one name that joined three times.
+        (("worker-7", "worker-8", "worker-9"), 30.0, False),
+        (("worker-7", "worker-8", "worker-9"), 15.0, True),
+        (("worker-1", "worker-2", "worker-4"), 30.0, True),
+        (("worker-7", "worker-7", "worker-7"), 30.0, True),
+    ],
+)
+def test_only_a_new_worker_that_joined_after_a_loss_makes_up_for_it(
+    make: Any, names: tuple[str, ...], at: float, void: bool
+) -> None:
+    """Of four workers three are lost at 20, and half of them may be; one replaced of three is not enough."""
+    joined = [Event(at, "worker_joined", {"worker": name, "restarted": True}) for name in names]
+    lost = [Event(20.0, "worker_lost", {"worker": f"worker-{n}"}) for n in (2, 3, 5)]
+    early = Event(12.0, "worker_joined", {"worker": "worker-5"})
+    fleet = [row for n in (1, 2, 3, 4) for row in make.fleet(range(5, 19), f"worker-{n}")]
+    fleet += make.fleet(range(30, 40), "worker-7")
+    events = sorted([early, *joined, *lost], key=lambda event: event.at)
+    evidence = make.evidence(
+        events=events,
+        fleet=fleet,
+        workers_expected=4,
+        steady=[Interval(10.0, 12.0)],
+        generator=Generator(on_worker_loss="degrade <= 25%"),
+    )
+    assert any("workers were lost" in reason for reason in void_reasons(evidence)) is void
+
+
+def test_old_workers_that_come_back_to_a_new_master_replace_nobody(make: Any) -> None:
+    """All four are lost with their master at 15 and join again at 16; three are lost at 25, for good."""
+    names = [f"worker-{n}" for n in (1, 2, 3, 4)]
+    events = [Event(15.0, "worker_lost", {"worker": name}) for name in names]
+    events += [Event(16.0, "worker_joined", {"worker": name, "restarted": True}) for name in names]
+    events += [Event(25.0, "worker_lost", {"worker": name}) for name in names[:3]]
+    fleet = [row for name in names for row in make.fleet(range(5, 40 if name == names[3] else 25), name)]
+    policy = Generator(on_worker_loss="degrade <= 50%")
+    evidence = make.evidence(events=events, fleet=fleet, workers_expected=4, generator=policy)
+    assert any("3 of 4 workers were lost" in reason for reason in void_reasons(evidence))
 
 
 def test_a_worker_that_is_lost_twice_has_two_losses(make: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from statistics import median
@@ -16,6 +17,8 @@ from loadgate.plan.units import format_duration
 
 _TOLD = 5
 """Stretches that a sentence names, the last ones."""
+_JOINS_WITHIN = 2.0
+"""Seconds by which a new worker's first second may lie before the moment at which it joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,32 @@ def not_measured(evidence: Evidence) -> tuple[NotMeasured, ...]:
 
 
 def replaced_workers(evidence: Evidence) -> int:
-    """Count the workers that were started in place of others, by whoever supervised the run."""
-    return sum(
-        event.kind == "worker_joined" and bool(event.detail.get("restarted")) for event in evidence.events
-    )
+    """Count the workers that whoever supervised the run started in place of others, which stayed lost.
+
+    It takes a new name, that joined when the other was lost already; each loss is made up for once.
+    """
+    lost = sorted({one.worker: one.at for one in losses(evidence) if one.returned is None}.values())
+    began = _first_seconds(evidence)
+    seen: set[str] = set()
+    replaced = 0
+    for event in evidence.events:
+        worker = str(event.detail.get("worker", "?"))
+        # One that reported before it joined is an old one, that met another master.
+        new = worker not in seen and began.get(worker, math.inf) >= event.at - _JOINS_WITHIN
+        if event.kind == "worker_joined" and event.detail.get("restarted") and new:
+            replaced += bisect_right(lost, event.at) > replaced
+        seen.add(worker)
+    return replaced
+
+
+def _first_seconds(evidence: Evidence) -> dict[str, int]:
+    """Return the first second that each worker told of."""
+    found: dict[str, int] = {}
+    for row in evidence.fleet:
+        if row.told:
+            first = row.second + (row.told & -row.told).bit_length() - 1
+            found[row.worker] = min(found.get(row.worker, first), first)
+    return found
 
 
 def seconds_under_loss(evidence: Evidence) -> frozenset[int]:

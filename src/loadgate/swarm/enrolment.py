@@ -91,12 +91,14 @@ class Enrolment:
             # It lost its connection, or met a new master; its share comes with the next leases.
             roster.hear(client, time.monotonic())
             return
+        is_new = self._past is None or client not in self._past.workers
         if self._past is not None:
             worker = self._take_back(self._past, client)
         else:
             worker = roster.join(client, time.monotonic())
             self._send_start(worker)
-        self._event("worker_joined", worker=worker.name, **({"restarted": True} if is_supervised() else {}))
+        started = {"restarted": True} if is_new and is_supervised() else {}
+        self._event("worker_joined", worker=worker.name, **started)
         self._keep_names()
 
     def users_are_ready(self) -> bool:
