@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,28 @@ def test_a_control_without_any_answer_says_so(make: Any) -> None:
     (reason,) = void_reasons(make.evidence(fleet=fleet))
     assert "worker-1: control without any answer, 30 of 30 without an answer" in reason
     assert "could not reach a server on its own machine" in reason
+
+
+def test_a_slow_control_that_always_answered_is_not_told_to_reach_its_server(make: Any) -> None:
+    """A merged minute with 10 of 60 s at 30 ms and no failure: the number is past the limit it is held to."""
+    steady = [Interval(0, 60)]
+    (row,) = told(make, range(1), control_n=60, control_p99_us=30_000.0)
+    row = replace(row, span=60, told=(1 << 60) - 1, marks=(("control", (1 << 10) - 1),))
+    evidence = make.evidence(fleet=[row], steady=steady, planned=steady, ended="stopped")
+    (reason,) = (one for one in void_reasons(evidence) if "control" in one)
+    assert "worker-1: control p99 30" in reason
+    assert "past 20ms or unanswered in 10 of its 60 steady seconds" in reason
+    assert "could not reach" not in reason
+
+
+def test_what_a_merged_row_was_held_back_for_is_told_with_its_seconds(make: Any) -> None:
+    """Sixty seconds of 110 ms each are 6.6 s in all, and not 6.6 s in any one of them."""
+    steady = [Interval(0, 60)]
+    (row,) = told(make, range(1), control_n=60, throttled_us=6_600_000.0)
+    row = replace(row, span=60, told=(1 << 60) - 1, marks=(("throttled", (1 << 60) - 1),))
+    evidence = make.evidence(fleet=[row], steady=steady, planned=steady, ended="stopped")
+    (reason,) = (one for one in void_reasons(evidence) if "CPU quota" in one)
+    assert "held back for its CPU quota for 6.6s in 60s;" in reason
 
 
 def test_a_cause_is_named_with_its_own_remedy(make: Any) -> None:

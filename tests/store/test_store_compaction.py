@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,9 @@ from loadgate.measure.parts import definition
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario
 from loadgate.plan.sla import Objective
-from loadgate.store.blocks import Horizon
+from loadgate.store.blocks import Block, Horizon
 from loadgate.store.database import LedgerRow, RunReader, RunWriter, open_writer
+from loadgate.store.fleet_rows import merged_rows
 
 SOON = Horizon(60, 120)
 
@@ -311,3 +313,41 @@ def test_however_rows_come_and_are_merged_the_sums_stay(
         for (phase, endpoint), number in expected.items():
             total = reader.total(phase=phase, endpoint=endpoint)
             assert (total.count("ok"), total.histogram("response.ok").total) == (number, number)
+
+
+def test_a_merged_row_has_the_worst_control_where_the_control_marked_a_second() -> None:
+    """Of 60 s ten took 30 ms, past 20: the row says 30 ms, with ten marks; without a mark, the mean."""
+    block = Block(0, 60)
+    row = FleetRow(0, "w1", 0, 0, 0, 1, 5, 0.2, 5, 100.0, 500.0, 900.0, control_n=1)
+    slow = [replace(row, second=at, control_p99_us=30_000.0 if at < 10 else 100.0) for at in range(60)]
+    found = merged_rows(slow, block)
+    assert found.control_p99_us == 30_000.0
+    assert dict(found.marks)["control"] == (1 << 10) - 1
+    quick = [replace(one, control_p99_us=300.0 if one.second < 10 else 60.0) for one in slow]
+    # 10 times 300 and 50 times 60 are 6000, over 60 answers.
+    assert merged_rows(quick, block).control_p99_us == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"), [((1, 1, 50.0), (10, 1, 500.0)), ((12, 3, 700.0), (12, 3, 700.0))]
+)
+def test_another_part_of_a_merged_second_adds_nothing_twice(
+    database: Path, build: SimpleNamespace, late: tuple[int, int, float], expected: tuple[int, int, float]
+) -> None:
+    """Ten seconds of one control request and 50 us held back each, one unanswered; second 3 comes again."""
+    names = ("control_n", "control_failures", "throttled_us")
+    rows = [
+        replace(build.fleet(at), control_n=1, control_failures=int(at == 3), throttled_us=50.0)
+        for at in range(10)
+    ]
+    windows = [build.window(at, [1]) for at in range(200)]
+    with open_writer(database) as writer:
+        writer.commit([build.delta(1, windows, fleet=rows)], run_values={"id": "r1", "plan": plan()})
+        compact(writer, Horizon(60, 3600))
+        again = replace(build.fleet(3), **dict(zip(names, late, strict=True)))
+        writer.commit([build.delta(2, fleet=[again])])
+    with RunReader(database) as reader:
+        found = next(reader.fleet())
+    assert found.span == 10
+    assert tuple(getattr(found, name) for name in names) == expected
+    assert dict(found.marks)["control"] == 1 << 3

@@ -31,6 +31,7 @@ from loadgate.measure.delta import FleetRow
 from loadgate.measure.layout import HIGHEST_US, Int64s
 from loadgate.measure.levels import errors, misses
 from loadgate.measure.levels import latency as latency_level
+from loadgate.measure.marks import marks_in
 from loadgate.measure.window import Count, Counting
 from loadgate.plan.drift import Drift
 from loadgate.plan.sla import LATENCIES, PER_ENDPOINT
@@ -285,7 +286,7 @@ def control_of(rule: Drift, frame: Frame) -> Line | None:
         return _control_failures(frame, rows)
     times = np.array([row.second for row in rows], np.float64)
     low = (rule.objective.rank or 0) <= 5000
-    own = np.array([row.control_p50_us if low else row.control_p99_us for row in rows])
+    own = np.array([row.control_p50_us for row in rows]) if low else _controls(rows)
     if rule.metric == "response_time" and not low:
         own = own + _start_lags(rows)
     return Line(times, own / 1e6, 1.0)
@@ -297,12 +298,34 @@ def _start_lags(rows: Sequence[FleetRow]) -> Floats:
     An old row has the greatest of its seconds. A younger one of its own second alone would look better for
     its age, which is no trend.
     """
-    longest, first = max(row.span for row in rows), min(row.second for row in rows)
-    blocks = [(row.worker, (row.second - first) // longest) for row in rows]
+    blocks = _blocks(rows)
     worst: dict[tuple[str, int], float] = {}
     for block, row in zip(blocks, rows, strict=True):
         worst[block] = max(worst.get(block, 0.0), row.start_lag_p99_us)
     return np.array([worst[block] for block in blocks], np.float64)
+
+
+def _controls(rows: Sequence[FleetRow]) -> Floats:
+    """Return the control's p99 about each row; over the worst, where the control marked some of its time.
+
+    An old row with a mark has the greatest of its seconds, and without one their mean.
+    """
+    blocks, worst, is_marked = _blocks(rows), dict[tuple[str, int], float](), set[tuple[str, int]]()
+    for block, row in zip(blocks, rows, strict=True):
+        worst[block] = max(worst.get(block, 0.0), row.control_p99_us)
+        if "control" in marks_in(row):
+            is_marked.add(block)
+    told = [
+        worst[block] if block in is_marked else row.control_p99_us
+        for block, row in zip(blocks, rows, strict=True)
+    ]
+    return np.array(told, np.float64)
+
+
+def _blocks(rows: Sequence[FleetRow]) -> list[tuple[str, int]]:
+    """Return of each row its worker, and a number for as many seconds as the longest row has."""
+    longest, first = max(row.span for row in rows), min(row.second for row in rows)
+    return [(row.worker, (row.second - first) // longest) for row in rows]
 
 
 def _control_failures(frame: Frame, rows: Sequence[FleetRow]) -> Line:

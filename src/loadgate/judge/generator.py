@@ -201,7 +201,10 @@ def _words(evidence: Evidence, found: Marked, rows: Sequence[FleetRow]) -> tuple
             number = f"loop lag p99 {_ms(loop_lag(rows, 9900))} (its event loop stalled)"
             return number, _ms(LOOP_LAG_LIMIT_US), helped
         case "throttled":
-            number = f"held back for its CPU quota for up to {_ms(row.throttled_us)} a second"
+            # A row of several seconds has their sum, of which the worst second cannot be told any more.
+            held = _ms(row.throttled_us)
+            within = "up to " + held + " a second" if row.span == 1 else f"{held} in {row.seconds}s"
+            number = f"held back for its CPU quota for {within}"
             quota = format_number(round(row.cpu_allowed, 2))
             help_ = f"its control group may use {quota} cores: raise its quota, or keep others out of it"
             return number, _ms(THROTTLED_LIMIT_US), help_
@@ -228,7 +231,7 @@ def _control_words(rows: Sequence[FleetRow], helped: str) -> tuple[str, str, str
     number = f"control p99 {_ms(p99)}" if p99 is not None else "control without any answer"
     if failures:
         number += f", {failures} of {n} without an answer"
-    if p99 is None or p99 <= CONTROL_LIMIT_US:
+    if failures:
         helped = "it could not reach a server on its own machine: see its log, its memory and its descriptors"
     return number, f"{_ms(CONTROL_LIMIT_US)} or unanswered", helped
 

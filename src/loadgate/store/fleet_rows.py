@@ -1,7 +1,8 @@
 """Fleet rows in the run database: several of one second, and old ones that are merged into longer rows.
 
 What adds up is added, what is a state is the last one, what is a limit of health is the worst one; of CPU and
-the control's latency the mean over the seconds stays, because a trend or a share is read from it. What each
+the control's latency the mean over the seconds stays, because a trend or a share is read from it; but where
+the control marked a second, its p99 is the worst one, for a mean would hide what the mark is about. What each
 second said of itself is not lost: `told` and `marks` keep it by the second.
 """
 
@@ -53,7 +54,7 @@ def _values_of(row: FleetRow) -> tuple[Any, ...]:
 def merged_rows(rows: Sequence[FleetRow], block: Block) -> FleetRow:
     """Merge at least one row of one start of a worker, in order of time, into one row of a block."""
     last, seconds = rows[-1], sum(row.seconds for row in rows)
-    answers = [row.control_n - row.control_failures for row in rows]
+    answers = [max(row.control_n - row.control_failures, 0) for row in rows]
     values: dict[str, Any] = {name: max(getattr(row, name) for row in rows) for name in _MOST}
     values |= {name: getattr(last, name) for name in _LAST}
     values |= {name: sum(getattr(row, name) for row in rows) for name in _SUM}
@@ -62,6 +63,8 @@ def merged_rows(rows: Sequence[FleetRow], block: Block) -> FleetRow:
     for name in _PER_ANSWER:
         weighted = sum(getattr(row, name) * n for row, n in zip(rows, answers, strict=True))
         values[name] = weighted / max(sum(answers), 1)
+    if any("control" in marks_in(row) for row in rows):
+        values["control_p99_us"] = max(row.control_p99_us for row in rows)
     told = 0
     marks = dict.fromkeys(KINDS, 0)
     for row in rows:
@@ -104,7 +107,14 @@ def merge_late(connection: sqlite3.Connection, row: FleetRow, incarnation: int, 
         f"{FLEET_SELECT} WHERE second = ? AND worker = ? AND incarnation = ?",
         (block.first, row.worker, incarnation),
     ).fetchone()
-    rows = [row] if found is None else [row, fleet_row_of(found)]
+    rows = [row]
+    if found is not None:
+        whole = fleet_row_of(found)
+        if whole.told >> (row.second - block.first) & 1:
+            # Another part of a second that is counted already: the greater of each stands, as in one row.
+            rest = {name: max(getattr(whole, name) - getattr(row, name), 0) for name in _SUM}
+            whole = replace(whole, **rest)
+        rows = [row, whole]
     _remove(connection, [(block.first, row.worker, incarnation)])
     connection.execute(_INSERT, (incarnation, *_values_of(merged_rows(rows, block))))
 
