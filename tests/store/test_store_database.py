@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -257,6 +258,39 @@ def test_failures_past_the_limit_are_counted_as_other(database: Path, build: Sim
     assert len(failures) == 1_001
     counts = {failure.message: failure.count for failure in failures}
     assert (counts[OTHER], counts["m7"], sum(counts.values())) == (5, 3, 1_007)
+
+
+def test_what_user_code_failed_past_the_limit_is_still_told_apart(
+    database: Path, build: SimpleNamespace
+) -> None:
+    """After 1000 kinds two more of the user's own code keep their kind, in one row, also once reopened."""
+    for first in (0, 1):
+        with open_writer(database) as writer:
+            if not first:
+                writer.commit([build.delta(1, failures=[build.failure(f"m{n}") for n in range(1_000)])])
+            late = [
+                replace(build.failure(f"id {first}{n}"), kind="the user code raised KeyError")
+                for n in range(2)
+            ]
+            writer.commit([build.delta(2 + first, failures=[*late, build.failure(f"late {first}")])])
+    with RunReader(database) as reader:
+        found = {(one.kind, one.count) for one in reader.failures() if one.message == OTHER}
+        assert sum(one.count for one in reader.failures() if one.is_of_user_code) == 4
+    assert found == {("the user code raised KeyError", 4), (OTHER, 2)}
+
+
+def test_the_kinds_of_user_code_are_bounded_too(database: Path, build: SimpleNamespace) -> None:
+    """Past 2000 rows only the beginning of a kind stays, which still says whose failure it is."""
+    with open_writer(database) as writer:
+        for sequence in range(1, 4):
+            failures = [
+                replace(build.failure("m"), kind=f"the user code raised E{sequence}x{n}") for n in range(1000)
+            ]
+            writer.commit([build.delta(sequence, failures=failures)])
+    with RunReader(database) as reader:
+        failures = reader.failures()
+    assert len(failures) == 2_001
+    assert (failures[0].kind, failures[0].count) == ("the user code raised", 1_000)
 
 
 def test_endpoints_past_the_limit_are_one(database: Path, build: SimpleNamespace) -> None:

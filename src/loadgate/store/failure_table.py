@@ -6,13 +6,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 
 from loadgate.errors import StoreError
-from loadgate.measure.delta import MOST_SAMPLES, Failure
+from loadgate.measure.delta import MOST_SAMPLES, OF_USER_CODE, Failure
 from loadgate.store.failure_times import FailureTimes
 from loadgate.store.values import from_json, to_json
 
 MOST_FINGERPRINTS = 1_000
 OTHER = "(other)"
-"""The kind and message of the rows that count what came after the limit: one per endpoint and outcome."""
+"""The kind and message of the rows that count what came after the limit: one per endpoint and outcome.
+
+What the user's own code failed keeps its kind there, since the verdict must not blame the target for it.
+"""
 
 Fingerprint = tuple[str, str, str, str]
 
@@ -26,7 +29,7 @@ class FailureTable:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._known = {_fingerprint(failure): failure for failure in load_failures(connection)}
-        self._distinct = sum(failure.kind != OTHER for failure in self._known.values())
+        self._distinct = sum(failure.message != OTHER for failure in self._known.values())
         self._times = FailureTimes(connection)
 
     def merge(self, failures: Iterable[Failure], admitted: Callable[[str], str], latest: float) -> None:
@@ -68,10 +71,16 @@ class FailureTable:
         if _fingerprint(copy) in self._known:
             return copy
         if copy.kind == OTHER or self._distinct >= MOST_FINGERPRINTS:
-            copy.kind = copy.message = OTHER
+            copy.kind, copy.message = self._kind_of_other(given), OTHER
         else:
             self._distinct += 1
         return copy
+
+    def _kind_of_other(self, given: Failure) -> str:
+        """Return the kind under which a failure counts that is one too many."""
+        if not given.is_of_user_code or len(self._known) < 2 * MOST_FINGERPRINTS:
+            return given.kind if given.is_of_user_code else OTHER
+        return next(beginning for beginning in OF_USER_CODE if given.kind.startswith(beginning))
 
 
 def load_failures(connection: sqlite3.Connection) -> Iterator[Failure]:
