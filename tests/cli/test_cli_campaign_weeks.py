@@ -171,6 +171,34 @@ def test_edited_evidence_is_named(after) -> None:
     assert "was edited" in after.run("verify")[1]
 
 
+@pytest.mark.parametrize("change", ["edited", "deleted"])
+def test_evidence_that_was_changed_stays_changed(after, change: str) -> None:
+    """However often somebody looks: a second verdict beside it does not make the book take up the change."""
+    path = soak_of(after) / "verdict.json"
+    good = path.read_bytes()
+    if change == "edited":
+        path.write_bytes(good + b"\n")
+    else:
+        path.unlink()
+    path.with_name("verdict-2.json").write_bytes(good)
+    for _ in range(2):
+        refuses(after, 30, f"{path.parent.name}/verdict.json was {change}")
+    assert after.run("verify")[0] == 20
+
+
+def test_an_edited_plan_of_a_run_that_goes_on_stays_edited(after) -> None:
+    """Looked at before it was judged, edited then, judged at last: the edit is named at each look."""
+    run = after.load("load", after.now - timedelta(minutes=30), 1500.0)
+    kept = (run.path / "verdict.json").read_bytes()
+    (run.path / "verdict.json").unlink()
+    after.run("decide")
+    plan = run.path / "plan.json"
+    plan.write_bytes(plan.read_bytes() + b"\n")
+    (run.path / "verdict.json").write_bytes(kept)
+    for _ in range(2):
+        refuses(after, 30, f"{run.id}/plan.json was edited")
+
+
 def test_deleted_evidence_is_named(after) -> None:
     """A run's folder that is gone."""
     run = soak_of(after)

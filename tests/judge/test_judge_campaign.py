@@ -232,6 +232,17 @@ def test_a_fail_that_is_taken_back_stays_a_fail() -> None:
     assert clock_at(book.state(), at(9)).stopped is not None
 
 
+def test_a_verdict_only_ever_gets_worse() -> None:
+    """WARN, then PASS, then nothing at all: WARN with its rows; FAIL after it is FAIL."""
+    bad = (RowFacts("error_rate", "WARN", "0.5%", "< 0.1%"),)
+    book = Book().run("load", 1.0, 0.5, verdict="WARN", rows=bad)
+    name = run_facts("load", 1.0, 0.5).run
+    for verdict in ("PASS", None):
+        found = book.run("load", 1.0, 0.5, verdict=verdict).state().runs[name]
+        assert (found.verdict, found.rows) == ("WARN", bad)
+    assert book.run("load", 1.0, 0.5, verdict="FAIL").state().runs[name].verdict == "FAIL"
+
+
 def test_a_deployment_moves_the_clock_and_does_not_heal_it() -> None:
     """On day 3 of a running clock; not of a stopped one, and not where the campaign does not say so."""
     moved = Book().run("load", 2.0, 0.5, deployments=((at(3), "v2"),))

@@ -7,7 +7,7 @@ whoever has the book has every decision again, without any other file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from loadgate.errors import StoreError
 from loadgate.judge.campaign_facts import (
+    WORST_FIRST,
     AlertFacts,
     BugFacts,
     CommandFacts,
@@ -293,6 +294,7 @@ def _apply(state: CampaignState, entry: Entry) -> None:
 
 def add_run(state: CampaignState, facts: RunFacts) -> None:
     """Add what is known of a run; what was bad once stays, whatever is said of the run later."""
+    facts = _worse(state.runs.get(facts.run), facts)
     state.runs[facts.run] = facts
     state.deployments |= dict(facts.deployments)
     if not facts.stability:
@@ -303,6 +305,19 @@ def add_run(state: CampaignState, facts: RunFacts) -> None:
         state.alerts[facts.run, alert.rule, alert.fired_at] = alert
     for begin, end in facts.down:
         state.down[facts.run, begin] = (begin, end)
+
+
+def _worse(known: RunFacts | None, facts: RunFacts) -> RunFacts:
+    """Return the facts with the verdict that was known, and what it says, where that one is worse."""
+    if known is None or known.verdict is None:
+        return facts
+    if facts.verdict is not None and _rank(facts.verdict) <= _rank(known.verdict):
+        return facts
+    return replace(facts, verdict=known.verdict, reasons=known.reasons, rows=known.rows)
+
+
+def _rank(verdict: str) -> int:
+    return WORST_FIRST.index(verdict) if verdict in WORST_FIRST else WORST_FIRST.index("INVALID")
 
 
 def _slot(state: CampaignState, entry: Entry) -> None:

@@ -20,6 +20,7 @@ import orjson
 
 from loadgate.errors import LoadgateError, StoreError
 from loadgate.judge.campaign_facts import (
+    WORST_FIRST,
     AlertFacts,
     BugFacts,
     RowFacts,
@@ -37,7 +38,6 @@ from loadgate.store.folder import RunFolder, is_being_written
 from loadgate.store.watch import WatchReader
 from loadgate.watch.alert_summary import summary_of
 
-WORST_FIRST: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
 LARGEST: Final = 64 * 2**20
 """Bytes of a JUnit or issue file that are read."""
 SMOKE: Final = "smoke"

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from loadgate.errors import StoreError
 
 Span = tuple[datetime, datetime]
+
+WORST_FIRST: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
 
 
 def iso(moment: datetime) -> str:

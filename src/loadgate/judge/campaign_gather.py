@@ -76,6 +76,11 @@ def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None
                 _noted_later(root, known, found)
                 continue
             facts = read_run(root, run_id, now)
+            # Taken up, what was edited would have the hash of the edit; left as it is, `_linked` names it.
+            if known is not None and changed_files(root, known.sha256):
+                if facts is not None and facts.ended is None:
+                    found.under_way.append(facts)
+                continue
         except (LoadgateError, KeyError, TypeError, ValueError) as error:
             found.faults.append(f"run {run_id} cannot be read: {error}")
             continue
