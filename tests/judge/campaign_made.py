@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
 }
 
 SCENARIOS = dict.fromkeys(("soak", "load", "gate", "stress"), "p")
+STABLE = ["load", "soak"]
 
 
 def at(days: float = 0.0, hours: float = 0.0) -> datetime:
@@ -41,7 +42,9 @@ class Book:
         plan = Campaign.model_validate({**PLAN, **changes})
         self.entries: list[Entry] = []
         self.plan = plan.model_dump(mode="json")
-        self.add("start", START, plan=self.plan, sha256="", file="made.toml", scenarios=SCENARIOS)
+        self.add(
+            "start", START, plan=self.plan, sha256="", file="made.toml", scenarios=SCENARIOS, stable=STABLE
+        )
 
     def add(self, kind: str, moment: datetime, **content: Any) -> Book:
         """Add an entry."""
@@ -69,6 +72,7 @@ class Book:
             sha256="",
             file="made.toml",
             scenarios=SCENARIOS,
+            stable=STABLE,
         )
 
     def tests(self, moment: datetime, **changes: Any) -> Book:

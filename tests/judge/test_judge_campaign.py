@@ -232,6 +232,28 @@ def test_a_fail_that_is_taken_back_stays_a_fail() -> None:
     assert clock_at(book.state(), at(9)).stopped is not None
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"verdict": "FAIL"},
+        {"alerts": (alert(at(1.1)),)},
+        {"down": ((at(1.1), at(1.2)),)},
+    ],
+)
+def test_a_run_cannot_take_itself_out(bad: dict[str, object]) -> None:
+    """A load with --set stability=false stops the clock as any load; a stress run does not."""
+    book = Book().run("load", 1.0, 0.5, stability=False, plan="q", **bad)
+    assert clock_at(book.state(), at(9)).stopped is not None
+    other = Book().run("stress", 1.0, 0.5, stability=False, **bad)
+    assert clock_at(other.state(), at(9)).stopped is None
+
+
+def test_an_unjudged_run_cannot_take_itself_out() -> None:
+    """It died, and its plan says that it does not count: nobody knows what it would have said."""
+    book = ready().run("load", 7.01, 0.01, verdict=None, ended="died", stability=False, plan="q")
+    assert standing(book.decide(GO_AT), "stability")[0] == "missing"
+
+
 def test_a_verdict_only_ever_gets_worse() -> None:
     """WARN, then PASS, then nothing at all: WARN with its rows; FAIL after it is FAIL."""
     bad = (RowFacts("error_rate", "WARN", "0.5%", "< 0.1%"),)

@@ -18,6 +18,7 @@ from loadgate.plan.campaign import (
     StabilityClock,
 )
 from loadgate.plan.campaign_file import load_campaign, read_campaign
+from loadgate.plan.campaign_plans import calendar_facts, likeness
 from loadgate.plan.fields import PlanModel
 from loadgate.plan.plan import load_plan
 from loadgate.plan.problems import PlanError
@@ -66,6 +67,60 @@ def problems(tmp_path: Path, scenarios: Path):
         ]
 
     return find
+
+
+# -- what tells plans apart --------------------------------------------------------------------------------
+
+SNAPSHOT = {
+    "scenario": {
+        "traffic": {"users": 4},
+        "verdict": {"optional": []},
+        "drift": [{"metric": "memory"}],
+        "stability": True,
+        "locustfile": "/here/soak.py",
+        "http": {"headers": {}},
+    },
+    "objectives": [{"metric": "error_rate"}],
+    "files": {"/here/soak.py": "a" * 64, "/here/sla.toml": "b" * 64},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "files", "same"),
+    [
+        ({"drift": []}, {}, False),
+        ({"stability": False}, {}, False),
+        ({"traffic": {"users": 5}}, {}, False),
+        ({"verdict": {"optional": ["cpu"]}}, {}, False),
+        ({}, {"/here/soak.py": "c" * 64}, False),
+        ({"http": {"headers": {"A": "b"}}}, {}, True),
+        ({}, {"/here/sla.toml": "c" * 64}, True),
+    ],
+)
+def test_whatever_decides_tells_plans_apart(changes, files, same: bool) -> None:
+    """Load, objectives, which decide, drift rules, stability, the locustfile's content; headers do not."""
+    other = {
+        **SNAPSHOT,
+        "scenario": SNAPSHOT["scenario"] | changes,
+        "files": SNAPSHOT["files"] | files,
+    }
+    assert (likeness(other) == likeness(SNAPSHOT)) is same
+
+
+def test_a_locustfile_elsewhere_is_the_same_one() -> None:
+    """Another machine has it in another folder."""
+    scenario = SNAPSHOT["scenario"] | {"locustfile": "/there/soak.py"}
+    other = {**SNAPSHOT, "scenario": scenario, "files": {"/there/soak.py": "a" * 64}}
+    assert likeness(other) == likeness(SNAPSHOT)
+
+
+def test_a_start_writes_down_which_scenarios_count() -> None:
+    """Of the shipped ones load and soak do, and stress, which breaks things, does not."""
+    plan = load_campaign(SHIPPED).campaign
+    assert plan is not None
+    facts = calendar_facts(plan)
+    assert facts["stable"] == ["load", "soak"]
+    assert set(facts["scenarios"]) >= {"load", "soak", "stress"}
 
 
 # -- the shipped one ---------------------------------------------------------------------------------------

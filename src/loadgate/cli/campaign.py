@@ -60,7 +60,7 @@ def start(file: Path, results: str | None) -> int:
     """
     # Only here and at a restart are plans read, which takes longer than all of `status`.
     from loadgate.plan.campaign_file import load_campaign
-    from loadgate.plan.campaign_plans import likenesses
+    from loadgate.plan.campaign_plans import calendar_facts
 
     draft = load_campaign(file)
     plan = draft.campaign
@@ -73,7 +73,7 @@ def start(file: Path, results: str | None) -> int:
         "plan": plan.model_dump(mode="json"),
         "sha256": draft.sha256,
         "file": str(file.absolute()),
-        "scenarios": likenesses(plan),
+        **calendar_facts(plan),
         **user(),
     }
     with CampaignWriter(folder, new=True) as writer:

@@ -111,7 +111,7 @@ def restart(hotfix: str, role: str, file: Path | None, name: str | None, results
     still goes on should be stopped first: it began with that other release.
     """
     from loadgate.plan.campaign_file import load_campaign
-    from loadgate.plan.campaign_plans import likenesses
+    from loadgate.plan.campaign_plans import calendar_facts
 
     place = place_of(results, name)
     state = _state(place)
@@ -128,7 +128,7 @@ def restart(hotfix: str, role: str, file: Path | None, name: str | None, results
         "plan": draft.campaign.model_dump(mode="json"),
         "sha256": draft.sha256,
         "file": str((file or Path(state.plan_file)).absolute()),
-        "scenarios": likenesses(draft.campaign),
+        **calendar_facts(draft.campaign),
         **user(),
     }
     with writing(place) as writer:

@@ -137,6 +137,8 @@ class CampaignState:
     started_at: datetime
     scenarios: dict[str, str]
     """What the plan of each scenario of the calendar asks for, by its name; see `plan.campaign_plans`."""
+    stable: frozenset[str] = frozenset()
+    """The scenarios of the calendar that count for stability, by name, whatever a run says of itself."""
     restarts: list[Restart] = field(default_factory=list)
     runs: dict[str, RunFacts] = field(default_factory=dict)
     failed_runs: dict[str, datetime] = field(default_factory=dict)
@@ -162,6 +164,13 @@ class CampaignState:
     def counting(self) -> list[RunFacts]:
         """List the runs that count for stability, in order of their start."""
         return sorted((run for run in self.runs.values() if run.stability), key=lambda run: run.started_at)
+
+    def can_stop(self, run: RunFacts) -> bool:
+        """Tell whether what is bad in a run counts: by its plan, or by the scenario whose name it bears.
+
+        A load that says of itself that it does not count is still one at the target.
+        """
+        return run.stability or run.scenario in self.stable
 
     def is_evidence(self, run: RunFacts) -> bool:
         """Tell whether a run was made by the plan that the campaign means.
@@ -217,7 +226,8 @@ def _begin(entry: Entry) -> CampaignState:
         raise StoreError(f"the campaign's book begins with '{entry.kind}', not with its start")
     content, plan = entry.content, plan_of(entry.content)
     try:
-        return CampaignState(plan, content["sha256"], content["file"], entry.at, dict(content["scenarios"]))
+        scenarios, stable = dict(content["scenarios"]), frozenset(content.get("stable", ()))
+        return CampaignState(plan, content["sha256"], content["file"], entry.at, scenarios, stable)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"the start of the campaign's book cannot be read: {error}") from error
 
@@ -279,6 +289,7 @@ def _apply(state: CampaignState, entry: Entry) -> None:
                 state.restarts.append(Restart(content["hotfix"], content["role"], at, entry.seq))
                 state.plan, state.plan_sha256 = plan_of(content), content["sha256"]
                 state.plan_file, state.scenarios = content["file"], dict(content["scenarios"])
+                state.stable = frozenset(content.get("stable", ()))
             case "intent" | "began" | "done":
                 _slot(state, entry)
             case "decision":
@@ -297,7 +308,7 @@ def add_run(state: CampaignState, facts: RunFacts) -> None:
     facts = _worse(state.runs.get(facts.run), facts)
     state.runs[facts.run] = facts
     state.deployments |= dict(facts.deployments)
-    if not facts.stability:
+    if not state.can_stop(facts):
         return
     if facts.verdict == "FAIL":
         state.failed_runs.setdefault(facts.run, facts.ended_at)

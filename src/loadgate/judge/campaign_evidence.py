@@ -124,7 +124,7 @@ def _of_verdict(
         raise StoreError(f"{folder.path} holds the verdict of another run, {content.get('run')!r}")
     began = moment(content["started_at"])
     counts = bool(scenario.get("stability"))
-    seen = _seen(folder, began, scenario) if counts else {}
+    seen = _seen(folder, began, scenario)
     seen.pop("alerts", None)
     return RunFacts(
         run=folder.id,

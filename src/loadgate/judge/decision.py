@@ -20,7 +20,7 @@ from loadgate.judge.campaign_lines import AHEAD, Item, Part, Standing, View, lin
 from loadgate.plan.campaign import CRITERIA
 from loadgate.plan.units import format_duration, format_share
 
-RULES: Final = 1
+RULES: Final = 2
 """Version of the rules below: a decision can be made again only by those that made it."""
 SUSTAINED: Final = 0.99
 """Share of the clock's length that one run must have been steady for: what a resume loses is no failure."""
@@ -271,7 +271,9 @@ def _stability(view: View) -> list[Part]:
     elif clock.observed < clock.observed_needed:
         needed = format_share(clock.observed_needed)
         parts.append(Part(Standing.MISSING, f"{clock.line()}; it takes {needed}"))
-    for run in view.state.counting():
+    for run in sorted(view.state.runs.values(), key=lambda one: one.started_at):
+        if not view.state.can_stop(run):
+            continue
         if run.ended is not None and not run.is_over and run.ended_at >= clock.since:
             told = f"run {run.run} ended and nobody judged it: loadgate verdict {run.run}"
             parts.append(Part(Standing.MISSING, told, run.run))

@@ -12,22 +12,32 @@ from loadgate.plan.campaign import Campaign
 
 
 def likeness(plan: Mapping[str, Any]) -> str:
-    """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, which of them decide.
+    """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, what else decides.
 
-    Workers, probes, headers and receivers may differ; the target is compared by itself.
+    That is also its drift rules, whether it counts for stability, and what the locustfile holds. Workers,
+    probes, headers and receivers may differ; the target is compared by itself.
     """
     scenario = plan.get("scenario", {})
-    asked = [scenario.get("traffic"), scenario.get("verdict"), plan.get("objectives")]
+    asked = [scenario.get(key) for key in ("traffic", "verdict", "drift", "stability")]
+    # By what it holds, not by where it lies: another machine has it elsewhere.
+    locustfile = plan.get("files", {}).get(scenario.get("locustfile"))
+    asked += [plan.get("objectives"), locustfile]
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def likenesses(campaign: Campaign) -> dict[str, str]:
-    """Return that of each scenario of the calendar, by its name; PlanError when one is not usable."""
+def calendar_facts(campaign: Campaign) -> dict[str, Any]:
+    """Return what a start or a restart writes down of the calendar's scenarios, for the book.
+
+    `scenarios` has the likeness of each by its name, `stable` names those that count for stability.
+    PlanError when one is not usable.
+    """
     # Only a start and a restart read plans, which takes longer than all that other commands do.
     from loadgate.plan.plan import load_plan
 
-    found = {}
+    scenarios, stable = dict[str, str](), set[str]()
     for path in dict.fromkeys(run.scenario for phase in campaign.phase for run in phase.run):
         plan = load_plan(path, host=campaign.host)
-        found[plan.scenario.name] = likeness(orjson.loads(plan.to_json()))
-    return found
+        scenarios[plan.scenario.name] = likeness(orjson.loads(plan.to_json()))
+        if plan.scenario.stability:
+            stable.add(plan.scenario.name)
+    return {"scenarios": scenarios, "stable": sorted(stable)}
