@@ -94,6 +94,7 @@ def test_a_file_that_is_no_junit_says_so(tmp_path: Path, content: str | None, to
         ('[{"severity": "Critical", "id": "B-1"}]', ("B-1",)),
         ('[{"severity": "critical", "state": "Closed"}, {"severity": "low"}]', ()),
         ('[{"severity": "critical", "state": "open", "title": "it burns"}]', ("it burns",)),
+        ('[{"severity": " critical ", "id": "B-2"}]', ("B-2",)),
     ],
 )
 def test_open_critical_bugs_are_counted(content: str, critical: tuple[str, ...]) -> None:
@@ -103,7 +104,21 @@ def test_open_critical_bugs_are_counted(content: str, critical: tuple[str, ...])
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "7", '{"critical": -1}', '{"critical": true}', '[{"id": 1}]', "[7]"]
+    "content",
+    [
+        "",
+        "{}",
+        "7",
+        '{"critical": -1}',
+        '{"critical": true}',
+        '[{"id": 1}]',
+        "[7]",
+        '[{"severity": null}]',
+        '[{"severity": " "}]',
+        '[{"severity": 1}]',
+        '[{"severity": [{"name": "critical"}]}]',
+        '[{"severity": {"name": "critical"}}]',
+    ],
 )
 def test_bugs_that_cannot_be_read_say_so(content: str) -> None:
     """An issue without a severity could be a critical one."""

@@ -69,6 +69,13 @@ def problems(tmp_path: Path, scenarios: Path):
     return find
 
 
+@pytest.mark.parametrize(("words", "told"), [("[]", "bugs.critical"), ('[" "]', "without a word")])
+def test_some_severity_must_be_critical(problems, words: str, told: str) -> None:
+    """With none of them no bug would ever count."""
+    (fault,) = problems(('file = "bugs.json"', f'file = "bugs.json"\ncritical = {words}'))
+    assert told in fault
+
+
 # -- what tells plans apart --------------------------------------------------------------------------------
 
 SNAPSHOT = {

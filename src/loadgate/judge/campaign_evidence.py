@@ -338,11 +338,14 @@ def _critical(bugs: Bugs, content: Any) -> tuple[int, tuple[str, ...]]:
         return number, tuple(f"critical bug {index}" for index in range(1, number + 1))
     if not isinstance(content, list):
         raise TypeError("it is neither a list of issues nor an object with the number `critical`")
-    wanted, closed = ({word.lower() for word in words} for words in (bugs.critical, bugs.closed))
+    wanted, closed = ({word.strip().lower() for word in words} for words in (bugs.critical, bugs.closed))
     found = []
     for index, issue in enumerate(content):
         severity = issue[bugs.severity]
-        if str(severity).lower() in wanted and str(issue.get(bugs.state, "")).lower() not in closed:
+        # Labels, numbers and nothing at all are no severity that one could compare: it may be critical.
+        if not isinstance(severity, str) or not severity.strip():
+            raise ValueError(f"the severity of issue {index} is no text: {str(severity)[:40]!r}")
+        if severity.strip().lower() in wanted and str(issue.get(bugs.state, "")).lower() not in closed:
             found.append(str(issue.get("id") or issue.get("title") or f"issue {index}"))
     return len(content), tuple(found)
 

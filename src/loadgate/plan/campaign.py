@@ -145,9 +145,18 @@ class Bugs(PlanModel):
     )
     items: str = Field(default="", description="key of the list, where the JSON is not the list itself")
     severity: str = Field(default="severity", description="key of an issue's severity")
-    critical: Words = Field(default=("critical",), description="severities that count, in any case")
+    critical: Words = Field(
+        default=("critical",), min_length=1, description="severities that count, in any case"
+    )
     state: str = Field(default="state", description="key of an issue's state")
     closed: Words = Field(default=("closed", "done", "resolved"), description="states that do not count")
+
+    @field_validator("critical")
+    @classmethod
+    def _severities(cls, critical: Words) -> Words:
+        if not all(word.strip() for word in critical):
+            raise UnitError("holds a severity without a word", 'for example ["critical"]')
+        return critical
 
 
 class Line(PlanModel):
