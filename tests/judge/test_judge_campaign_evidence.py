@@ -52,6 +52,20 @@ def after(seconds: float) -> datetime:
         ),
         ("<testsuite><testcase><skipped/></testcase><testcase/></testsuite>", (2, 0, 1)),
         ('<testsuite errors="2"><testcase/></testsuite>', (1, 2, 0)),
+        (
+            '<testsuites tests="9" failures="3"><testsuite><testcase/></testsuite></testsuites>',
+            (1, 3, 0),
+        ),
+        (
+            '<testsuites><testsuite failures="1" errors="1"><testsuite failures="1"><testcase/></testsuite>'
+            "</testsuite></testsuites>",
+            (1, 2, 0),
+        ),
+        (
+            '<testsuites failures="1"><testsuite failures="1"><testcase/></testsuite>'
+            '<testsuite errors="2"><testcase/></testsuite></testsuites>',
+            (2, 3, 0),
+        ),
     ],
 )
 def test_cases_are_counted_not_believed(tmp_path: Path, xml: str, counts: tuple[int, int, int]) -> None:
@@ -69,6 +83,9 @@ def test_cases_are_counted_not_believed(tmp_path: Path, xml: str, counts: tuple[
         ("", "no JUnit file"),
         ("<html/>", "its root is <html>"),
         ("<testsuite>", "no JUnit file"),
+        ('<testsuite failures="some"><testcase/></testsuite>', "its count of failures is no number: 'some'"),
+        ('<testsuite errors=""><testcase/></testsuite>', "its count of errors is no number"),
+        ('<testsuites failures="-1"><testsuite><testcase/></testsuite></testsuites>', "is no number: '-1'"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><testsuite><testcase/></testsuite>', "declares entities"),
     ],
 )

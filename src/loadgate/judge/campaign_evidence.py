@@ -10,7 +10,6 @@ import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -305,18 +304,31 @@ def _junit(name: str, path: Path) -> TestFacts:
 
 
 def _cases(tree: ET.Element) -> tuple[int, int, int]:
-    """Return tests, failures, skipped ones; a suite that claims more failures than its cases is believed."""
+    """Return tests, failures, skipped ones; whoever claims more failures than there are cases is believed.
+
+    The root may claim them, a suite of suites, or the innermost suites together. ValueError for a claim that
+    is no number.
+    """
     if tree.tag not in ("testsuites", "testsuite"):
         raise ValueError(f"its root is <{tree.tag}>")
     cases = list(tree.iter("testcase"))
     failed = sum(any(child.tag in ("failure", "error") for child in case) for case in cases)
     skipped = sum(any(child.tag == "skipped" for child in case) for case in cases)
-    suites = [suite for suite in tree.iter("testsuite") if suite.find("testsuite") is None]
-    claimed = 0
-    for suite in suites:
-        with suppress(ValueError):
-            claimed += int(suite.get("failures") or 0) + int(suite.get("errors") or 0)
-    return len(cases), max(failed, claimed), skipped
+    suites = [tree, *tree.iter("testsuite")]
+    parents = [_claimed(suite) for suite in suites if suite.find("testsuite") is not None]
+    leaves = sum(_claimed(suite) for suite in tree.iter("testsuite") if suite.find("testsuite") is None)
+    return len(cases), max(failed, leaves, _claimed(tree), *parents), skipped
+
+
+def _claimed(suite: ET.Element) -> int:
+    """Return the failures and errors that a suite claims; ValueError where that is no number."""
+    total = 0
+    for name in ("failures", "errors"):
+        text = suite.get(name, "0").strip()
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError(f"its count of {name} is no number: {text[:40]!r}")
+        total += int(text)
+    return total
 
 
 def read_bugs(bugs: Bugs, body: bytes, source: str, made_at: datetime) -> BugFacts:
