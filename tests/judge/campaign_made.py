@@ -151,4 +151,9 @@ def alert(moment: datetime, severity: str = "critical", resolved: datetime | Non
 
 def ready() -> Book:
     """Return a campaign that is a GO on day 8: a soak of a week from its first hour, all else in place."""
-    return Book().run("soak", 0.0, 7.0).tests(at(7, 1)).bugs(at(7, 1)).sign(at(7, 2))
+    return ready_by()
+
+
+def ready_by(**changes: Any) -> Book:
+    """Return the same of a campaign with something changed in its plan."""
+    return Book(**changes).run("soak", 0.0, 7.0).tests(at(7, 1)).bugs(at(7, 1)).sign(at(7, 2))

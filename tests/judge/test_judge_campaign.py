@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from campaign_made import HOST, START, Book, alert, at, ready, run_facts
+from campaign_made import HOST, START, Book, alert, at, ready, ready_by, run_facts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +149,26 @@ def test_stale_bugs_are_missing() -> None:
     """The file may be a day old, and is a day and an hour."""
     book = Book().run("soak", 0.0, 7.0).tests(at(7, 1)).bugs(at(6, 2)).sign(at(7, 2))
     assert standing(book.decide(GO_AT), "bugs") == ("missing", "bugs.json is 1d1h old, and may be 1d")
+
+
+def test_a_newer_run_that_died_hides_behind_no_older_one() -> None:
+    """Of a scenario that does not count for stability: the older PASS is not the last word."""
+    plan = {"sign_off": ["qa"], "performance": ["gate"]}
+    book = ready_by(decision=plan).run("gate", 7.01, 0.01, stability=False)
+    assert book.decide(GO_AT).word == "GO"
+    book.run("gate", 7.03, 0.01, stability=False, verdict=None, ended="died")
+    assert book.decide(GO_AT).exit_code is ExitCode.INVALID
+    assert "(died) is newer, and nobody judged it" in standing(book.decide(GO_AT), "performance")[1]
+    assert book.run("gate", 7.05, 0.01, stability=False).decide(GO_AT).word == "GO"
+
+
+def test_passes_on_end_have_no_unjudged_run_between_them() -> None:
+    """Two passes are asked for, and a load between them died."""
+    plan = {"sign_off": ["qa"], "performance": ["gate"], "passes": 2}
+    book = ready_by(decision=plan)
+    for days, changes in ((7.01, {}), (7.03, {"verdict": None, "ended": "died"}), (7.05, {})):
+        book.run("gate", days, 0.01, stability=False, **changes)
+    assert standing(book.decide(GO_AT), "performance")[0] == "missing"
 
 
 def test_a_bad_item_outranks_missing_ones() -> None:

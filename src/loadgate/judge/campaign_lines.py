@@ -106,12 +106,15 @@ class View:
 
         Those of one scenario, or of any that counts for stability.
         """
+        return [run for run in self.ended(scenario) if run.verdict is not None]
+
+    def ended(self, scenario: str = "") -> list[RunFacts]:
+        """List those loads, and beside them the ones that ended or died and were not judged."""
         runs = [
             run
             for run in self.state.runs.values()
             if run.mode == "load"
             and self.state.is_evidence(run)
-            and run.verdict is not None
             and run.ended is not None
             and self.since <= run.started_at <= self.now
             and (run.scenario == scenario if scenario else run.stability)

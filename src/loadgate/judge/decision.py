@@ -194,6 +194,12 @@ def _performance(view: View) -> list[Part]:
             told = f"{len(runs)} of {plan.decision.passes} judged runs of {scenario}"
             parts.append(Part(Standing.MISSING, f"{told} since {iso(view.since)[:16]}"))
         parts += [_passed(run) for run in runs]
+        oldest = runs[-1].started_at if runs else view.since
+        parts += [
+            Part(Standing.MISSING, f"run {run.run} ({run.ended}) is newer, and nobody judged it", run.run)
+            for run in view.ended(scenario)
+            if run.verdict is None and run.started_at > oldest
+        ]
     return parts
 
 
