@@ -414,6 +414,22 @@ def test_a_row_needs_a_run_that_says_something(changes: dict[str, object]) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("newest", "told"),
+    [
+        ({"verdict": "INVALID"}, "is INVALID, and newer than any with error_rate"),
+        ({"verdict": None, "ended": "died"}, "(died) is newer than any with error_rate"),
+    ],
+)
+def test_an_older_row_does_not_stand_in_for_a_void_run(newest: dict[str, object], told: str) -> None:
+    """PASS on day 1; on day 2 a run that has no rows because it says nothing."""
+    book = Book(line=[line(objectives=["error_rate"], scenario="gate")])
+    book.run("gate", 1.0, 0.1, stability=False)
+    book.run("gate", 2.0, 0.1, stability=False, rows=(), **newest)
+    assert of_line(book)[0] == "missing"
+    assert told in of_line(book)[1]
+
+
 def test_a_row_of_a_named_scenario_needs_no_counting_run() -> None:
     """The line says which one."""
     book = Book(line=[line(objectives=["error_rate"], scenario="gate")]).run(

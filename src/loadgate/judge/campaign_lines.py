@@ -145,9 +145,18 @@ def line_item(line: Line, group: str, view: View, criteria: Mapping[str, Item]) 
 
 
 def _objective(name: str, line: Line, view: View) -> Part:
-    """Look up a row in the newest run that has it."""
-    for run in view.judged(line.scenario):
+    """Look up a row in the newest run that has it.
+
+    A newer run that says nothing, being void or not judged, might have it otherwise: it ends the search.
+    """
+    for run in view.ended(line.scenario):
+        if run.verdict is None:
+            told = f"run {run.run} ({run.ended}) is newer than any with {name}, and nobody judged it"
+            return Part(Standing.MISSING, told, run.run)
         row = next((row for row in run.rows if row.name == name), None)
+        if row is None and run.verdict == "INVALID":
+            told = f"run {run.run} is INVALID, and newer than any with {name}"
+            return Part(Standing.MISSING, told, _verdict(run))
         if row is None:
             continue
         told = f"{name} {row.value} ({row.target}): {row.verdict} in {run.run}"
