@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from loadgate.judge.campaign import CampaignState, fold
-from loadgate.judge.campaign_facts import AlertFacts, RowFacts, RunFacts, SmokeFacts, TestFacts, iso
+from loadgate.judge.campaign_facts import (
+    AlertFacts,
+    RowFacts,
+    RuleFacts,
+    RunFacts,
+    SmokeFacts,
+    TestFacts,
+    iso,
+)
 from loadgate.judge.decision import Decision, Trust, decide
 from loadgate.plan.campaign import Campaign
 from loadgate.store.campaign import Entry
@@ -140,6 +148,7 @@ def run_facts(name: str, days: float, length: float, **changes: Any) -> RunFacts
         "steady_seconds": length * 86_400,
         "rows": (RowFacts("error_rate", "PASS", "0%", "< 0.1%"),),
         "observed": ((began, ended),),
+        "rules": (RuleFacts("down", 300.0, "c"),),
     }
     return RunFacts(**{**facts, **changes})
 

@@ -15,7 +15,7 @@ from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import clock_fault, fold
 from loadgate.judge.campaign_calendar import agenda_at, position_at, startable
 from loadgate.judge.campaign_clock import clock_at
-from loadgate.judge.campaign_facts import RowFacts, RunFacts
+from loadgate.judge.campaign_facts import RowFacts, RuleFacts, RunFacts
 from loadgate.judge.campaign_lines import Standing
 from loadgate.judge.campaign_replay import replayed
 from loadgate.judge.decision import Decision, Trust
@@ -125,6 +125,35 @@ def test_what_stops_nothing(what: str) -> None:
         ),
     }[what]()
     assert book.decide(GO_AT).word == "GO"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rules", "word"),
+    [
+        (300, (RuleFacts("down", 300.0, "c"),), "HOLD"),
+        (301, (RuleFacts("down", 300.0, "c"),), "GO"),
+        (301, (), "HOLD"),
+        (301, (RuleFacts("down", 300.0, "other"),), "HOLD"),
+        (301, (RuleFacts("other", 300.0, "c"),), "HOLD"),
+    ],
+)
+def test_only_who_would_have_seen_it_clears_an_alert(
+    seconds: int, rules: tuple[RuleFacts, ...], word: str
+) -> None:
+    """A later run with its rule, which watched for longer than the five minutes that it takes."""
+    length = seconds / 86_400
+    book = ready().run("load", 7.01, 0.01, alerts=(alert(at(7.015), "high"),))
+    book.run("soak", 7.05, length, mode="watch", verdict=None, rules=rules)
+    assert book.decide(GO_AT).word == word
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(10, "HOLD"), (60, "HOLD"), (61, "GO")])
+def test_a_glance_clears_no_alert(seconds: int, word: str) -> None:
+    """Also where the rule fires at once, a later run must have watched for over a minute."""
+    rules = (RuleFacts("down", 0.0, "c"),)
+    book = ready().run("load", 7.01, 0.01, alerts=(alert(at(7.015), "high"),), rules=rules)
+    book.run("soak", 7.05, seconds / 86_400, mode="watch", verdict=None, rules=rules)
+    assert book.decide(GO_AT).word == word
 
 
 def test_a_soak_of_another_plan_shows_nothing_good() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from loadgate.errors import StoreError
 from loadgate.judge.campaign_evidence import (
     SMOKE,
+    _rules,
     changed_files,
     digest,
     newest_smoke,
@@ -217,6 +218,29 @@ def test_a_verdict_of_another_run_is_refused(tmp_path: Path) -> None:
     assert run_ids(tmp_path) == ["load-1"]
     with pytest.raises(StoreError, match="the verdict of another run, 'load-0'"):
         read_run(tmp_path, "load-1", START)
+
+
+def rule(name: str, probe: str | None, **changes: object) -> dict[str, object]:
+    """Return an alert rule as a plan's snapshot has it."""
+    subject = {"probe": probe, "metric": None if probe else "response_time"}
+    return {"name": name, "subject": subject, "limit": {"value": 1.0}, "for": 90.0, "every": 30.0, **changes}
+
+
+def test_a_watch_follows_only_the_rules_about_probes() -> None:
+    """There is no load that the others could look at; a rule takes its `for`, or its window if longer."""
+    plan = {"alerts": [rule("down", "health"), rule("slow", None, every=120.0)]}
+    assert [(one.name, one.takes) for one in _rules(plan, "watch")] == [("down", 90.0)]
+    assert [(one.name, one.takes) for one in _rules(plan, "load")] == [("down", 90.0), ("slow", 120.0)]
+
+
+def test_a_laxer_rule_of_one_name_is_another_rule() -> None:
+    """Its condition tells it apart; a summary for people does not."""
+    one, lax, told = (
+        _rules({"alerts": [rule("down", "health", **changes)]}, "load")[0].condition
+        for changes in ({}, {"limit": {"value": 2.0}}, {"summary": "it is down"})
+    )
+    assert one != lax
+    assert one == told
 
 
 # -- what probes saw ---------------------------------------------------------------------------------------

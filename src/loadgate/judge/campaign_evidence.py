@@ -23,6 +23,7 @@ from loadgate.judge.campaign_facts import (
     AlertFacts,
     BugFacts,
     RowFacts,
+    RuleFacts,
     RunFacts,
     SmokeFacts,
     TestFacts,
@@ -144,6 +145,7 @@ def _of_verdict(
             for row in content["objectives"]
         ),
         alerts=_alerts(content.get("alerts", ()), began),
+        rules=_rules(plan, "load"),
         deployments=_deployments(folder, began),
         sha256=sha256,
         **seen,
@@ -173,12 +175,13 @@ def _of_database(
     if ended is None and not is_being_written(folder, now.timestamp()):
         ended = "died"
     seen = _seen(folder, began, scenario)
+    mode = "watch" if mode == "watch" else "load"
     last = max((end for _, end in seen["observed"]), default=began)
     return RunFacts(
         run=folder.id,
         scenario=str(scenario.get("name", "")),
         host=str(host or scenario.get("host", "")),
-        mode="watch" if mode == "watch" else "load",
+        mode=mode,
         stability=bool(scenario.get("stability")),
         monitored=bool(plan.get("alerts")),
         started_at=began,
@@ -186,6 +189,7 @@ def _of_database(
         ended=ended,
         verdict=None,
         plan=likeness(plan),
+        rules=_rules(plan, mode),
         deployments=_deployments(folder, began),
         sha256=sha256,
         **seen,
@@ -217,6 +221,18 @@ def _alerts(found: Any, began: datetime) -> tuple[AlertFacts, ...]:
         )
         for alert in found
     )
+
+
+def _rules(plan: Mapping[str, Any], mode: str) -> tuple[RuleFacts, ...]:
+    """Return the alert rules that a run can follow: without a load only those about probes."""
+    found = []
+    for rule in plan.get("alerts", ()):
+        if mode == "watch" and rule["subject"].get("probe") is None:
+            continue
+        asked = [rule.get(key) for key in ("subject", "limit", "clear", "burn", "for", "every")]
+        condition = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        found.append(RuleFacts(str(rule["name"]), max(float(rule["for"]), float(rule["every"])), condition))
+    return tuple(found)
 
 
 def deployments_of(root: Path, facts: RunFacts) -> tuple[tuple[datetime, str], ...]:

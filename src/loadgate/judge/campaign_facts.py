@@ -70,6 +70,23 @@ class AlertFacts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RuleFacts:
+    """An alert rule that a run could follow: `takes` are the seconds in which it cannot fire at all.
+
+    `condition` tells rules of one name apart: it is the SHA-256 of what the rule looks at, and when it fires.
+    """
+
+    name: str
+    takes: float
+    condition: str
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Self:
+        """Read one back."""
+        return cls(content["name"], float(content["takes"]), content["condition"])
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """One run: what was judged of it, and what was seen of the target meanwhile.
@@ -94,6 +111,7 @@ class RunFacts:
     reasons: tuple[str, ...] = ()
     rows: tuple[RowFacts, ...] = ()
     alerts: tuple[AlertFacts, ...] = ()
+    rules: tuple[RuleFacts, ...] = ()
     observed: tuple[Span, ...] = ()
     down: tuple[Span, ...] = ()
     deployments: tuple[tuple[datetime, str], ...] = ()
@@ -134,6 +152,7 @@ class RunFacts:
                 reasons=tuple(content["reasons"]),
                 rows=tuple(map(RowFacts.of, content["rows"])),
                 alerts=tuple(map(AlertFacts.of, content["alerts"])),
+                rules=tuple(map(RuleFacts.of, content.get("rules", ()))),
                 observed=_spans(content["observed"]),
                 down=_spans(content["down"]),
                 deployments=tuple((moment(at), text) for at, text in content["deployments"]),
@@ -141,6 +160,10 @@ class RunFacts:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"the book holds a run that cannot be read: {error}") from error
+
+    def rule(self, name: str) -> RuleFacts | None:
+        """Return an alert rule that it could follow, by its name."""
+        return next((rule for rule in self.rules if rule.name == name), None)
 
     def content(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -171,6 +194,9 @@ class RunFacts:
                     "text": alert.text,
                 }
                 for alert in self.alerts
+            ],
+            "rules": [
+                {"name": rule.name, "takes": rule.takes, "condition": rule.condition} for rule in self.rules
             ],
             "observed": [[iso(begin), iso(end)] for begin, end in self.observed],
             "down": [[iso(begin), iso(end)] for begin, end in self.down],

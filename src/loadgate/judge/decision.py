@@ -17,6 +17,7 @@ from loadgate.judge.campaign import CampaignState
 from loadgate.judge.campaign_clock import ClockState, clock_at
 from loadgate.judge.campaign_facts import AlertFacts, RunFacts, iso
 from loadgate.judge.campaign_lines import AHEAD, Item, Part, Standing, View, line_item, tests_parts, waived
+from loadgate.judge.campaign_seen import covered
 from loadgate.plan.campaign import CRITERIA
 from loadgate.plan.units import format_duration, format_share
 
@@ -24,6 +25,8 @@ RULES: Final = 2
 """Version of the rules below: a decision can be made again only by those that made it."""
 SUSTAINED: Final = 0.99
 """Share of the clock's length that one run must have been steady for: what a resume loses is no failure."""
+LOOKED: Final = 60.0
+"""Seconds that a run must have watched for at least, so that it shows that an alert is over."""
 GRAVE: Final = ("critical", "high")
 """Severities of which an alert that still fires makes the monitoring unhealthy."""
 MATRIX: Final = "decision matrix"
@@ -230,7 +233,8 @@ def _monitoring(view: View) -> list[Part]:
     parts = [
         Part(Standing.NOT_MET, f"alert {alert.rule} ({alert.severity}): {alert.text}", f"{run}/watch.db")
         for run, alert in found
-        if alert.severity in severities or (alert.severity in GRAVE and _still_fires(alert, watched))
+        if alert.severity in severities
+        or (alert.severity in GRAVE and _still_fires(alert, view.state.runs[run], watched))
     ]
     if parts:
         return parts
@@ -238,12 +242,22 @@ def _monitoring(view: View) -> list[Part]:
     return [Part(Standing.MET, told, f"{watched[-1].run}/watch.db")]
 
 
-def _still_fires(alert: AlertFacts, watched: Sequence[RunFacts]) -> bool:
-    """Tell whether an alert is over: it was resolved, or a later run watched and does not have it."""
+def _still_fires(alert: AlertFacts, fired_in: RunFacts, watched: Sequence[RunFacts]) -> bool:
+    """Tell whether an alert may go on: not resolved, and no later run with its rule is without it."""
     if alert.resolved_at is not None:
         return False
-    later = [run for run in watched if run.started_at > alert.fired_at and run.ended is not None]
-    return not later
+    return not any(
+        run.started_at > alert.fired_at and run.ended is not None and _would_have_fired(alert, fired_in, run)
+        for run in watched
+    )
+
+
+def _would_have_fired(alert: AlertFacts, fired_in: RunFacts, later: RunFacts) -> bool:
+    """Tell whether a run has the rule of an alert, and watched for longer than the rule takes to fire."""
+    rule = later.rule(alert.rule)
+    if rule is None or rule != fired_in.rule(alert.rule):
+        return False
+    return covered(later.observed, later.started_at, later.ended_at) > max(rule.takes, LOOKED)
 
 
 def _sign_off(view: View) -> list[Part]:
