@@ -324,6 +324,20 @@ def test_a_deployment_moves_the_clock_and_does_not_heal_it() -> None:
     assert clock_at(still.state(), at(4)).since == START
 
 
+def test_a_deployment_before_the_start_makes_older_evidence_stale() -> None:
+    """Load on day -5, deployed on day -1: another release, unless deployments do not count."""
+
+    def book(**changes: object) -> Book:
+        plan = {"sign_off": ["qa"], "performance": ["load"]}
+        made = ready_by(decision=plan, **changes).run("load", -5.0, 0.1)
+        return made.run("gate", -2.0, 0.1, deployments=((at(-1), "v2"),))
+
+    assert standing(book().decide(GO_AT), "performance")[0] == "missing"
+    assert standing(book().run("load", -0.9, 0.1).decide(GO_AT), "performance")[0] == "met"
+    clock = {"length": 7 * 86_400.0, "deployment_restarts": False}
+    assert standing(book(clock=clock).decide(GO_AT), "performance")[0] == "met"
+
+
 def test_only_watched_time_counts() -> None:
     """Of the newest week the soak watched six days: 85.7 %, under 95 %; an early gap is healed."""
     gap = clock_at(Book().run("soak", 1.0, 6.0).state(), at(7))

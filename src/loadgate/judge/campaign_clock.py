@@ -130,8 +130,12 @@ def evidence_since(state: CampaignState, clock: ClockState) -> datetime:
     """Return from when on evidence speaks of the release under test.
 
     What is older than a restart or a deployment that started the clock again was of another release. In the
-    first cycle evidence may be older than the campaign by its `lookback`.
+    first cycle evidence may be older than the campaign by its `lookback`, and no older than the newest
+    deployment of before its start, where deployments count.
     """
     if clock.cycle > 1:
         return clock.since
-    return clock.since - timedelta(seconds=state.plan.decision.lookback)
+    oldest = clock.since - timedelta(seconds=state.plan.decision.lookback)
+    if not state.plan.clock.deployment_restarts:
+        return oldest
+    return max([oldest, *(at for at in state.deployments if at <= clock.since)])
