@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -16,7 +18,10 @@ from campaign_world import START, World, simulated
 from loadgate.cli import campaign_due, campaign_slots
 from loadgate.cli.campaign_desk import Place
 from loadgate.cli.campaign_links import links_from
-from loadgate.store.campaign import CampaignWriter
+from loadgate.judge import campaign_gather
+from loadgate.judge.campaign import fold
+from loadgate.judge.campaign_evidence import read_run
+from loadgate.store.campaign import CampaignWriter, read_entries
 from loadgate.store.lock import WriterLock
 
 
@@ -181,6 +186,26 @@ def test_what_left_nothing_is_not_started_again_by_itself(world: World) -> None:
     code, text = world.run("run-due", "--again", "load-testing/smoke#1")
     assert code == 0, text
     assert kinds(world, "intent").count(("intent", "load-testing/smoke#1")) == 2
+
+
+def test_a_load_of_long_ago_that_goes_on_is_taken_up(world: World) -> None:
+    """Begun ten days before the start, and judged FAIL an hour after it: that stops the clock."""
+    run = world.load("load", world.now - timedelta(days=10), 10 * 86_400 + 3600.0, ms=30_000.0)
+    world.later(hours=2)
+    world.run("decide")
+    assert f"run {run.id} ended FAIL" in world.run("status")[1]
+
+
+def test_a_load_of_long_ago_that_goes_on_keeps_others_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody ended it yet: it is under way, so that nothing is started beside it."""
+    run = world.load("load", world.now - timedelta(days=10), 600.0)
+    going = replace(read_run(world.results, run.id, world.now), ended=None, verdict=None)
+    monkeypatch.setattr(campaign_gather, "read_run", lambda *_: going)
+    state = fold(read_entries(world.results / "campaign" / "weeks"))
+    found = campaign_gather.gather(world.results, state, world.now)
+    assert [one.run for one in found.under_way] == [run.id]
 
 
 def test_two_of_them_never_work_at_once(world: World) -> None:

@@ -77,23 +77,25 @@ def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None
                 continue
             facts = read_run(root, run_id, now)
             # Taken up, what was edited would have the hash of the edit; left as it is, `_linked` names it.
-            if known is not None and changed_files(root, known.sha256):
-                if facts is not None and facts.ended is None:
-                    found.under_way.append(facts)
-                continue
+            changed = known is not None and changed_files(root, known.sha256)
         except (LoadgateError, KeyError, TypeError, ValueError) as error:
             found.faults.append(f"run {run_id} cannot be read: {error}")
             continue
-        if facts is None or facts.started_at < oldest:
+        if facts is None:
             continue
-        if not same_target(facts.host, state.plan.host):
+        same = same_target(facts.host, state.plan.host)
+        # Whatever else is wrong with it, nothing may be started beside a load.
+        if same and facts.ended is None:
+            found.under_way.append(facts)
+        # A run that began long ago and goes on is still of now.
+        if changed or (facts.ended is not None and facts.ended_at < oldest):
+            continue
+        if not same:
             strangers.append(f"run {run_id} is of another target ({facts.host}): it does not count")
             continue
         if facts.started_at > now + AHEAD:
             found.faults.append(f"run {run_id} began at {iso(facts.started_at)}, in the future")
             continue
-        if facts.ended is None:
-            found.under_way.append(facts)
         if known is None or known != facts:
             entry = ("run", facts.content())
             found.new.append(entry)
