@@ -51,7 +51,14 @@ class Book:
         self.entries: list[Entry] = []
         self.plan = plan.model_dump(mode="json")
         self.add(
-            "start", START, plan=self.plan, sha256="", file="made.toml", scenarios=SCENARIOS, stable=STABLE
+            "start",
+            START,
+            plan=self.plan,
+            sha256="",
+            file="made.toml",
+            scenarios=SCENARIOS,
+            stable=STABLE,
+            smokes=["load"],
         )
 
     def add(self, kind: str, moment: datetime, **content: Any) -> Book:
@@ -81,6 +88,7 @@ class Book:
             file="made.toml",
             scenarios=SCENARIOS,
             stable=STABLE,
+            smokes=["load"],
         )
 
     def tests(self, moment: datetime, **changes: Any) -> Book:
@@ -104,11 +112,11 @@ class Book:
         content = {"source": "bugs.json", "made_at": iso(moment), "total": 3, "critical": list(critical)}
         return self.add("bugs", moment, **content, sha256="", fault=fault)
 
-    def smoke(self, moment: datetime, *checks: tuple[str, str]) -> Book:
+    def smoke(self, moment: datetime, *checks: tuple[str, str], scenario: str = "load") -> Book:
         """Add a smoke check of a moment, with the state of each check."""
         made = SmokeFacts(
             f"smoke/{iso(moment)}.json",
-            "load",
+            scenario,
             HOST,
             "PASS",
             moment,

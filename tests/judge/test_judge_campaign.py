@@ -498,6 +498,17 @@ def test_a_smoke_line_needs_every_check_of_its_pattern(states: tuple[str, str], 
     assert of_line(book)[0] == expected
 
 
+def test_a_smoke_check_by_another_scenario_stands_in_for_none() -> None:
+    """The calendar smokes `load`; a newer, good one of `gate` takes no failure back."""
+    book = Book(line=[line(smoke=["target rate limit"])]).smoke(
+        at(1), ("target rate limit", "passed"), scenario="gate"
+    )
+    assert of_line(book)[0] == "missing"
+    book.smoke(at(1.1), ("target rate limit", "failed"))
+    book.smoke(at(1.2), ("target rate limit", "passed"), scenario="gate")
+    assert of_line(book)[0] == "not met"
+
+
 def test_a_smoke_line_without_its_check_is_missing() -> None:
     """Neither a check of another name nor no smoke check at all will do."""
     book = Book(line=[line(smoke=["target rate limit"])])

@@ -171,22 +171,23 @@ def test_a_target_is_scheme_host_port_and_path(one: str, other: str, same: bool)
     assert same_target(one, other) is same
 
 
-def smoke_file(root: Path, seconds: float, host: str = HOST) -> Path:
+def smoke_file(root: Path, seconds: float, host: str = HOST, scenario: str = "load") -> Path:
     """Store an empty smoke check of a moment."""
     content = smoke_results.content_of(
-        [], scenario="load", host=host, plan="", started_at=after(seconds), took=1
+        [], scenario=scenario, host=host, plan="", started_at=after(seconds), took=1
     )
     return smoke_results.store(root, content)
 
 
 def test_the_newest_smoke_check_of_the_target_counts(tmp_path: Path) -> None:
-    """Not a newer one of another target."""
+    """Not a newer one of another target, nor of a scenario that may check less."""
     assert SMOKE == smoke_results.FOLDER
-    assert newest_smoke(tmp_path, HOST) is None
+    assert newest_smoke(tmp_path, HOST, {"load"}) is None
     smoke_file(tmp_path, 0)
     wanted = smoke_file(tmp_path, 0)
     smoke_file(tmp_path, 60, "http://other")
-    found = newest_smoke(tmp_path, HOST)
+    smoke_file(tmp_path, 90, scenario="laxer")
+    found = newest_smoke(tmp_path, HOST, {"load"})
     assert found is not None
     assert found.file == f"smoke/{wanted.name}"
 
@@ -196,7 +197,7 @@ def test_an_unreadable_newest_smoke_check_is_no_older_one(tmp_path: Path) -> Non
     smoke_file(tmp_path, 0)
     smoke_file(tmp_path, 60).write_text("{")
     with pytest.raises(StoreError, match="is no JSON"):
-        newest_smoke(tmp_path, HOST)
+        newest_smoke(tmp_path, HOST, {"load"})
 
 
 def test_changed_files_are_named(tmp_path: Path) -> None:

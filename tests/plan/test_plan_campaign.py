@@ -76,6 +76,12 @@ def test_some_severity_must_be_critical(problems, words: str, told: str) -> None
     assert told in fault
 
 
+def test_a_smoke_line_needs_a_smoke_check_in_the_calendar(problems) -> None:
+    """Else it could never be met."""
+    (fault,) = problems(more='\n[[line]]\nid = "limit"\ntext = "Limited"\nsmoke = ["target rate limit"]\n')
+    assert fault.startswith("line[0].smoke: asks for a smoke check, and no phase makes one")
+
+
 # -- what tells plans apart --------------------------------------------------------------------------------
 
 SNAPSHOT = {
@@ -127,6 +133,7 @@ def test_a_start_writes_down_which_scenarios_count() -> None:
     assert plan is not None
     facts = calendar_facts(plan)
     assert facts["stable"] == ["load", "soak"]
+    assert facts["smokes"] == ["load"]
     assert set(facts["scenarios"]) >= {"load", "soak", "stress"}
 
 

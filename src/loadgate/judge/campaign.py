@@ -139,6 +139,8 @@ class CampaignState:
     """What the plan of each scenario of the calendar asks for, by its name; see `plan.campaign_plans`."""
     stable: frozenset[str] = frozenset()
     """The scenarios of the calendar that count for stability, by name, whatever a run says of itself."""
+    smokes: frozenset[str] = frozenset()
+    """The scenarios of which the calendar makes smoke checks: another one may ask for nothing."""
     restarts: list[Restart] = field(default_factory=list)
     runs: dict[str, RunFacts] = field(default_factory=dict)
     failed_runs: dict[str, datetime] = field(default_factory=dict)
@@ -227,7 +229,8 @@ def _begin(entry: Entry) -> CampaignState:
     content, plan = entry.content, plan_of(entry.content)
     try:
         scenarios, stable = dict(content["scenarios"]), frozenset(content.get("stable", ()))
-        return CampaignState(plan, content["sha256"], content["file"], entry.at, scenarios, stable)
+        smokes = frozenset(content.get("smokes", scenarios))
+        return CampaignState(plan, content["sha256"], content["file"], entry.at, scenarios, stable, smokes)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"the start of the campaign's book cannot be read: {error}") from error
 
@@ -290,6 +293,7 @@ def _apply(state: CampaignState, entry: Entry) -> None:
                 state.plan, state.plan_sha256 = plan_of(content), content["sha256"]
                 state.plan_file, state.scenarios = content["file"], dict(content["scenarios"])
                 state.stable = frozenset(content.get("stable", ()))
+                state.smokes = frozenset(content.get("smokes", state.scenarios))
             case "intent" | "began" | "done":
                 _slot(state, entry)
             case "decision":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -257,8 +257,8 @@ def _deployments(folder: RunFolder, began: datetime) -> tuple[tuple[datetime, st
     )
 
 
-def newest_smoke(root: Path, host: str) -> SmokeFacts | None:
-    """Read the newest smoke check of a target, by the time in its file's name.
+def newest_smoke(root: Path, host: str, scenarios: Collection[str]) -> SmokeFacts | None:
+    """Read the newest smoke check of a target by one of some scenarios, by the time in its file's name.
 
     StoreError when one that could be the newest cannot be read: an older one must not stand in for it.
     """
@@ -269,7 +269,7 @@ def newest_smoke(root: Path, host: str) -> SmokeFacts | None:
         with told_as_store_errors("read", path):
             body = path.read_bytes()
         content = _json(body, path)
-        if same_target(str(content.get("host", "")), host):
+        if same_target(str(content.get("host", "")), host) and content["scenario"] in scenarios:
             name = f"{SMOKE}/{path.name}"
             return SmokeFacts(
                 name,

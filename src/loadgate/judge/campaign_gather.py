@@ -139,7 +139,7 @@ def _is_grave(state: CampaignState, known: RunFacts | None, facts: RunFacts) -> 
 
 def _smoke(root: Path, state: CampaignState, since: datetime, now: datetime, found: Found) -> None:
     try:
-        newest = newest_smoke(root, state.plan.host)
+        newest = newest_smoke(root, state.plan.host, state.smokes)
     except (LoadgateError, KeyError, TypeError, ValueError) as error:
         found.faults.append(f"the newest smoke check cannot be read: {error}")
         return

@@ -122,8 +122,12 @@ class View:
         return sorted(runs, key=lambda run: (run.started_at, run.run), reverse=True)
 
     def smoke(self) -> SmokeFacts | None:
-        """Return the newest smoke check."""
-        checks = [check for check in self.state.smoke if check.started_at <= self.now + AHEAD]
+        """Return the newest smoke check by a scenario of which the calendar makes them."""
+        checks = [
+            check
+            for check in self.state.smoke
+            if check.started_at <= self.now + AHEAD and check.scenario in self.state.smokes
+        ]
         return max(checks, key=lambda check: check.started_at, default=None)
 
 

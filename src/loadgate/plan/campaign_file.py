@@ -194,6 +194,7 @@ def _against_scenarios(draft: CampaignDraft) -> Iterator[Problem]:
     if any(problem.is_error for problem in draft.problems):
         return
     names = sorted({found.name for found in scenarios.values()})
+    smoked = any(run.command == "smoke" for phase in campaign.phase for run in phase.run)
     counting = {found.name for found in scenarios.values() if found.stability}
     for key, wanted in (
         ("clock.sustained", (campaign.clock.sustained,)),
@@ -211,6 +212,10 @@ def _against_scenarios(draft: CampaignDraft) -> Iterator[Problem]:
                 hint = suggest(line.scenario, names, "scenarios")
                 key = f"{kind}[{index}].scenario"
                 yield Problem(draft.file, key, f"no phase runs a scenario '{line.scenario}'", hint)
+            if line.smoke and not smoked:
+                message = "asks for a smoke check, and no phase makes one"
+                hint = 'command = "smoke" in a [[phase.run]]'
+                yield Problem(draft.file, f"{kind}[{index}].smoke", message, hint)
     if campaign.clock.sustained in names and campaign.clock.sustained not in counting:
         message = f"scenario '{campaign.clock.sustained}' does not count for stability"
         yield Problem(draft.file, "clock.sustained", message, "write stability = true into it")

@@ -28,16 +28,19 @@ def likeness(plan: Mapping[str, Any]) -> str:
 def calendar_facts(campaign: Campaign) -> dict[str, Any]:
     """Return what a start or a restart writes down of the calendar's scenarios, for the book.
 
-    `scenarios` has the likeness of each by its name, `stable` names those that count for stability.
-    PlanError when one is not usable.
+    `scenarios` has the likeness of each by its name, `stable` names those that count for stability, `smokes`
+    those of which smoke checks are made. PlanError when one is not usable.
     """
     # Only a start and a restart read plans, which takes longer than all that other commands do.
     from loadgate.plan.plan import load_plan
 
-    scenarios, stable = dict[str, str](), set[str]()
+    scenarios, stable, smokes = dict[str, str](), set[str](), set[str]()
+    checked = {run.scenario for phase in campaign.phase for run in phase.run if run.command == "smoke"}
     for path in dict.fromkeys(run.scenario for phase in campaign.phase for run in phase.run):
         plan = load_plan(path, host=campaign.host)
         scenarios[plan.scenario.name] = likeness(orjson.loads(plan.to_json()))
         if plan.scenario.stability:
             stable.add(plan.scenario.name)
-    return {"scenarios": scenarios, "stable": sorted(stable)}
+        if path in checked:
+            smokes.add(plan.scenario.name)
+    return {"scenarios": scenarios, "stable": sorted(stable), "smokes": sorted(smokes)}
