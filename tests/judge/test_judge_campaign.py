@@ -563,6 +563,15 @@ def test_a_line_repeats_a_criterion() -> None:
     assert of_line(book) == ("not met", "1 open: BUG-1")
 
 
+def test_a_line_that_repeats_a_waived_criterion_has_its_waiver() -> None:
+    """With owner, reason and end, as every waiver of a decision."""
+    book = Book(success=[line(criterion="bugs")]).bugs(at(7, 1), "BUG-1")
+    book.add("waive", at(7, 2), item="bugs", owner="ops", reason="rare", expires="2027-01-01T00:00:00Z")
+    item = next(item for item in book.decide(GO_AT).items if item.key == "a-line")
+    assert item.standing is Standing.WAIVED
+    assert item.waiver == "ops, until 2027-01-01T00:00: rare (entry 3)"
+
+
 # -- the calendar ------------------------------------------------------------------------------------------
 
 

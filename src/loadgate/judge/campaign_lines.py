@@ -134,8 +134,10 @@ class View:
 def line_item(line: Line, group: str, view: View, criteria: Mapping[str, Item]) -> Item:
     """Return how a line stands; `criteria` are the parts of the decision that it may repeat."""
     parts: list[Part] = []
+    waiver = ""
     if line.criterion:
         found = criteria[line.criterion]
+        waiver = found.waiver
         evidence = found.evidence[0] if found.evidence else ""
         parts += [Part(found.standing, reason, evidence) for reason in found.reasons]
     parts += [_objective(name, line, view) for name in line.objectives]
@@ -145,7 +147,9 @@ def line_item(line: Line, group: str, view: View, criteria: Mapping[str, Item]) 
     parts += _commands(line, view)
     if not line.is_measured:
         parts.append(_attested(line, view))
-    return Item.of(line.id, group, line.text, parts)
+    item = Item.of(line.id, group, line.text, parts)
+    # A waiver that the criterion has names who answers for the line, too.
+    return replace(item, waiver=waiver) if item.standing is Standing.WAIVED else item
 
 
 def _objective(name: str, line: Line, view: View) -> Part:
