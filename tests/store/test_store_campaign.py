@@ -116,7 +116,8 @@ def test_reordering_is_named(book: Path) -> None:
 def test_a_book_that_was_written_anew_differs_from_a_kept_head(book: Path, tmp_path: Path) -> None:
     """Its chain holds; only the head that somebody kept tells."""
     kept = head_of(book)
-    (book / "campaign.db").unlink()
+    for name in ("campaign.db", "head"):
+        (book / name).unlink()
     with CampaignWriter(book, new=True) as writer:
         for number in range(5):
             writer.append("attest", {"line": f"line-{number}", "note": "forged"}, stamp(number))
@@ -124,6 +125,19 @@ def test_a_book_that_was_written_anew_differs_from_a_kept_head(book: Path, tmp_p
     assert verify_chain(book, kept) == [
         "the head that was kept has another hash of entry 5: the book was written anew"
     ]
+
+
+@pytest.mark.parametrize("head", [None, "what?"])
+def test_a_book_that_was_removed_is_not_begun_anew(book: Path, head: str | None) -> None:
+    """Its head tells that there was one, also where it cannot be read; nothing is written."""
+    (book / "campaign.db").unlink()
+    if head is not None:
+        (book / "head").write_text(head)
+    before = (book / "head").read_text()
+    with pytest.raises(StoreError, match="is gone, and `head` beside it tells of"):
+        CampaignWriter(book, new=True)
+    assert not (book / "campaign.db").exists()
+    assert (book / "head").read_text() == before
 
 
 def test_a_missing_head_is_named(book: Path) -> None:

@@ -147,6 +147,12 @@ class CampaignWriter:
         with told_as_store_errors("write in", folder):
             folder.mkdir(parents=True, exist_ok=True)
         if not self._path.is_file():
+            head = _read_head(folder)
+            if head is not None and head.seq:
+                raise StoreError(
+                    f"{self._path} is gone, and `head` beside it tells of {head.seq} entries",
+                    hint="restore campaign.db from a copy, or start a campaign of another name",
+                )
             # From the first entry on a missing head means that somebody removed it.
             _write_head(folder, Head(0, origin(folder.name)))
         self._opened = open_for_writing(self._path, campaign_schema())
