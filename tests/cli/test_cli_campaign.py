@@ -71,6 +71,8 @@ def kinds(world: World, *wanted: str) -> list[tuple[str, str]]:
         (("checklist", "--run", "backup"), "'backup' has no commands to run"),
         (("run-due", "--again", "load-testing/load#1"), "was not started"),
         (("verify", "--head", "7"), "'7' is no head of a campaign"),
+        (("verify", "--head", ""), "'' is no head of a campaign"),
+        (("verify", "--head", "0:" + "z" * 64), "is no head of a campaign"),
         (("status", "--campaign", "other"), "there is no campaign 'other'"),
     ],
 )

@@ -153,6 +153,13 @@ def test_a_crash_between_entry_and_head_is_no_fault(book: Path) -> None:
     assert verify_chain(book) == []
 
 
+def test_the_head_of_an_empty_book_is_held_against_it(book: Path) -> None:
+    """It is that of the campaign's name; another one is of another book."""
+    assert verify_chain(book, Head(0, origin("staging"))) == []
+    (fault,) = verify_chain(book, Head(0, "0" * 64))
+    assert fault == "the head that was kept has another hash of entry 0: the book was written anew"
+
+
 def test_nothing_is_added_to_a_changed_book(book: Path) -> None:
     """The writer refuses, with the fault."""
     tamper(book, "UPDATE entry SET kind = 'x' WHERE seq = 1")
@@ -204,7 +211,7 @@ def test_a_head_is_read_as_it_is_printed(book: Path) -> None:
     """And nothing else is one."""
     head = head_of(book)
     assert Head.parse(f"{head}\n") == head
-    for text in ("", "5", "5:abc", f"x:{'0' * 64}"):
+    for text in ("", "5", "5:abc", f"x:{'0' * 64}", f"0:{'z' * 64}", f"5:{'A' * 64}", f"²:{'0' * 64}"):
         with pytest.raises(UsageError, match="is no head"):
             Head.parse(text)
 

@@ -181,7 +181,7 @@ def verify(kept: str | None, name: str | None, results: str | None, as_json: boo
     Exit codes: 0 when nothing is wrong, 20 otherwise.
     """
     place = place_of(results, name)
-    faults = verify_chain(place.folder, Head.parse(kept) if kept else None)
+    faults = verify_chain(place.folder, Head.parse(kept) if kept is not None else None)
     notes: list[str] = []
     try:
         seen = look(place)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ FOLDER: Final = "campaign"
 DATABASE: Final = "campaign.db"
 HEAD: Final = "head"
 
+_HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 _COLUMNS: Final = "seq, at, boot, monotonic, kind, content, previous, hash"
 
 
@@ -87,10 +89,10 @@ class Head:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read "SEQ:HASH"; UsageError for anything else."""
-        seq, colon, digest = text.strip().partition(":")
-        if not colon or not seq.isdecimal() or len(digest) != 64:
+        match = _HEAD.fullmatch(text.strip())
+        if match is None:
             raise UsageError(f"'{text.strip()}' is no head of a campaign", hint="NUMBER:HASH, as printed")
-        return cls(int(seq), digest)
+        return cls(int(match[1]), match[2])
 
 
 def campaign_folder(root: Path, name: str) -> Path:
@@ -239,7 +241,9 @@ def verify_chain(folder: Path, known: Head | None = None) -> list[str]:
     and against `known`, a head that somebody kept elsewhere.
     """
     faults: list[str] = []
-    previous, seen = origin(folder.name), {}
+    previous = origin(folder.name)
+    # What an empty book has in place of an entry: a head of then is one as well.
+    seen = {0: previous}
     for expected, row in enumerate(_rows(folder), 1):
         seq, at, boot, monotonic, kind, content, before, digest = row
         if seq != expected:
@@ -254,14 +258,14 @@ def verify_chain(folder: Path, known: Head | None = None) -> list[str]:
         seen[seq] = previous = digest
     heads = [("the recorded head", _read_head(folder)), ("the head that was kept", known)]
     for what, head in heads:
-        if head is not None and not faults and head.seq and seen.get(head.seq) != head.hash:
+        if head is not None and not faults and seen.get(head.seq) != head.hash:
             missing = head.seq not in seen
             faults.append(
-                f"{what} is entry {head.seq}, and the book ends at {max(seen, default=0)}: it was cut short"
+                f"{what} is entry {head.seq}, and the book ends at {max(seen)}: it was cut short"
                 if missing
                 else f"{what} has another hash of entry {head.seq}: the book was written anew"
             )
-    if seen and _read_head(folder) is None:
+    if len(seen) > 1 and _read_head(folder) is None:
         faults.append("the file `head` is missing")
     return faults
 
