@@ -199,6 +199,21 @@ def test_an_edited_plan_of_a_run_that_goes_on_stays_edited(after) -> None:
         refuses(after, 30, f"{run.id}/plan.json was edited")
 
 
+@pytest.mark.parametrize("change", ["edited", "deleted"])
+def test_changed_evidence_of_before_a_restart_is_named_by_verify(after, change: str) -> None:
+    """The decision does not rest on the load of day 5 any more, and the book still points to it."""
+    path = after.results / "load-20260109-140000" / "verdict.json"
+    if change == "edited":
+        path.write_bytes(path.read_bytes() + b"\n")
+    else:
+        path.unlink()
+    code, text = after.run("verify")
+    assert code == 20, text
+    assert f"load-20260109-140000/verdict.json was {change}" in text
+    assert "as they were written" not in text
+    assert after.run("decide")[0] == 0
+
+
 def test_deleted_evidence_is_named(after) -> None:
     """A run's folder that is gone."""
     run = soak_of(after)

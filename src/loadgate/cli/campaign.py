@@ -27,6 +27,7 @@ from loadgate.cli.options import json_option, results_option
 from loadgate.errors import StoreError, UsageError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import fold
+from loadgate.judge.campaign_evidence import changed_files
 from loadgate.judge.campaign_replay import replayed
 from loadgate.judge.decision import decide as decide_from
 from loadgate.report import campaign as report
@@ -186,10 +187,12 @@ def verify(kept: str | None, name: str | None, results: str | None, as_json: boo
     try:
         seen = look(place)
         faults += [*seen.trust.evidence, *seen.trust.time]
+        # A decision asks only for what speaks of the present release; this is about all of the book.
+        faults += changed_files(place.root, seen.written.linked())
         faults += [f"entry {fault.seq}: {fault.text}" for fault in seen.written.clock_faults]
         wrong, others = replayed(seen.entries)
         faults += wrong
-        notes = [*seen.found.notes, *others]
+        notes = [note for note in (*seen.found.notes, *others) if note not in faults]
         count = len(seen.entries)
     except StoreError as error:
         faults.append(error.message)
