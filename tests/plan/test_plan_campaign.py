@@ -76,6 +76,17 @@ def test_some_severity_must_be_critical(problems, words: str, told: str) -> None
     assert told in fault
 
 
+def test_two_scenario_files_of_one_name_are_refused(problems, tmp_path: Path, scenarios: Path) -> None:
+    """A run bears only the name, so the laxer one would stand in for the other; one file twice is fine."""
+    text = (scenarios / "soak.toml").read_text().replace('"../', f'"{scenarios.parent}/')
+    lax = tmp_path / "lax.toml"
+    lax.write_text(text.replace('"sla/', f'"{scenarios}/sla/').replace('"alerts/', f'"{scenarios}/alerts/'))
+    entry = '\n[[phase.run]]\nname = "again"\nscenario = "{}"\n'
+    (fault,) = problems(more=entry.format(lax))
+    assert fault.startswith("phase[0].run[1].scenario: 'lax.toml' is called 'soak', and so is 'soak.toml'")
+    assert problems(more=entry.format(scenarios / "soak.toml")) == []
+
+
 def test_a_smoke_line_needs_a_smoke_check_in_the_calendar(problems) -> None:
     """Else it could never be met."""
     (fault,) = problems(more='\n[[line]]\nid = "limit"\ntext = "Limited"\nsmoke = ["target rate limit"]\n')

@@ -112,8 +112,13 @@ def _scenarios(draft: CampaignDraft) -> Iterator[Problem]:
                     f"'{run.scenario.name}' has {len(faults)} error(s): {faults[0].line()}",
                     hint,
                 )
-            else:
-                draft.scenarios[run.scenario] = read.scenario
+                continue
+            name, where = read.scenario.name, run.scenario.resolve()
+            taken = [p for p, one in draft.scenarios.items() if one.name == name and p.resolve() != where]
+            if taken:
+                message = f"'{run.scenario.name}' is called '{name}', and so is '{taken[0].name}'"
+                yield Problem(draft.file, key, message, "give each scenario a name of its own")
+            draft.scenarios[run.scenario] = read.scenario
 
 
 def _rules(file: str, campaign: Campaign) -> Iterator[Problem]:
