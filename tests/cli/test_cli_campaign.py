@@ -210,6 +210,33 @@ def test_a_load_of_long_ago_that_goes_on_keeps_others_away(
     assert [one.run for one in found.under_way] == [run.id]
 
 
+def test_a_look_at_what_is_known_adds_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of microseconds, as disks and probes have them, are those of the book once they are in it."""
+    run = world.load("load", world.now - timedelta(hours=1), 600.0)
+    facts = read_run(world.results, run.id, world.now)
+    assert facts is not None
+    odd = timedelta(microseconds=123_456)
+    going = replace(
+        facts,
+        ended=None,
+        verdict=None,
+        started_at=facts.started_at + odd,
+        ended_at=facts.ended_at + odd,
+        observed=((facts.started_at + odd, facts.ended_at + odd),),
+        down=((facts.started_at + odd, facts.ended_at + odd),),
+        deployments=((facts.started_at + odd, "v2"),),
+    )
+    monkeypatch.setattr(campaign_gather, "read_run", lambda *_: going)
+    moment = world.now.timestamp() + 0.123_456
+    os.utime(world.folder / "unit.xml", (moment, moment))
+    os.utime(world.folder / "bugs.json", (moment, moment))
+    world.later(minutes=1)
+    first = [one["kind"] for one in (world.run("decide"), world.json("history"))[1]]
+    again = [one["kind"] for one in (world.run("decide"), world.json("history"))[1]]
+    assert {"run", "tests", "bugs"} <= set(first)
+    assert again == [*first, "decision"]
+
+
 def test_two_of_them_never_work_at_once(world: World) -> None:
     """The second one says so and does nothing, which is no fault for cron."""
     lock = WriterLock(world.results / "campaign" / "weeks" / "due")

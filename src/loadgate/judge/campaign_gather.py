@@ -26,7 +26,7 @@ from loadgate.judge.campaign_evidence import (
     run_ids,
     same_target,
 )
-from loadgate.judge.campaign_facts import BugFacts, RunFacts, iso
+from loadgate.judge.campaign_facts import BugFacts, RunFacts, TestFacts, iso
 from loadgate.judge.campaign_lines import AHEAD
 from loadgate.judge.decision import Trust
 from loadgate.store.campaign import Entry, Stamp, verify_chain
@@ -59,7 +59,7 @@ def gather(root: Path, state: CampaignState, now: datetime) -> Found:
     for tests in state.plan.tests:
         known = {one.file: one for one in state.tests.get(tests.name, [])}
         for facts in read_tests(tests):
-            if known.get(facts.file) != facts:
+            if known.get(facts.file) != TestFacts.of(facts.content()):
                 found.new.append(("tests", facts.content()))
     _bug_file(state, found)
     _linked(root, state, since, found)
@@ -83,6 +83,8 @@ def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None
             continue
         if facts is None:
             continue
+        # As the book would give it back, whose times are milliseconds: else it would differ at each look.
+        facts = RunFacts.of(facts.content())
         same = same_target(facts.host, state.plan.host)
         # Whatever else is wrong with it, nothing may be started beside a load.
         if same and facts.ended is None:
@@ -119,9 +121,9 @@ def _is_other(state: CampaignState, run: RunFacts) -> bool:
 
 def _noted_later(root: Path, known: RunFacts, found: Found) -> None:
     """Take up deployments that were noted in a run after it had been written down."""
-    deployments = deployments_of(root, known)
-    if set(deployments) - set(known.deployments):
-        entry = ("run", replace(known, deployments=deployments).content())
+    facts = RunFacts.of(replace(known, deployments=deployments_of(root, known)).content())
+    if set(facts.deployments) - set(known.deployments):
+        entry = ("run", facts.content())
         found.new.append(entry)
         found.grave.append(entry)
 
