@@ -321,6 +321,30 @@ def test_an_annotated_deployment_starts_the_clock_again(after) -> None:
     assert after.json("status")["clock"]["cycle"] == 3
 
 
+def test_a_damaged_note_is_no_lack_of_deployments(after) -> None:
+    """A line of the soak's notes cannot be read: it may have been a deployment, also at the second look."""
+    (soak_of(after) / "annotations.jsonl").write_bytes(b'{"kind": "deploy\n')
+    for _ in range(2):
+        refuses(after, 30, "annotations.jsonl line 1 is no JSON")
+
+
+def test_a_deployment_that_was_taken_out_is_named(after) -> None:
+    """It was in the book; a note that is added later is no fault, and one that is gone is."""
+    path = soak_of(after) / "annotations.jsonl"
+    note = {"at": None, "wall": after.now.isoformat(), "kind": "deployment", "text": "release 2"}
+    first = orjson.dumps(note) + b"\n"
+    path.write_bytes(first)
+    after.later(minutes=1)
+    assert "was edited" not in refuses(after, 30, "signed before the clock was started again")
+    path.write_bytes(first + orjson.dumps(note | {"kind": "note", "text": "all is well"}) + b"\n")
+    assert after.run("verify")[0] == 0
+    path.write_bytes(b"")
+    for _ in range(2):
+        refuses(after, 30, "a deployment that was noted in it is gone")
+    path.unlink()
+    assert "annotations.jsonl was deleted" in after.run("verify")[1]
+
+
 def test_a_smoke_check_that_turns_bad_takes_the_go_back(after) -> None:
     """The newest one counts."""
     after.smoke(after.now - timedelta(minutes=5), limited=False)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from campaign_made import run_facts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from loadgate.judge.campaign_evidence import (
     changed_files,
     digest,
     newest_smoke,
+    note_faults,
     read_bugs,
     read_run,
     read_tests,
@@ -242,6 +244,17 @@ def test_a_laxer_rule_of_one_name_is_another_rule() -> None:
     )
     assert one != lax
     assert one == told
+
+
+@pytest.mark.parametrize(("ended", "count"), [(None, 1), ("planned", 2)])
+def test_a_note_may_be_being_written_while_a_run_goes_on(
+    tmp_path: Path, ended: str | None, count: int
+) -> None:
+    """Line 1 is damaged in either case, and the torn last one only once nobody writes any more."""
+    facts = run_facts("load", 0.0, 0.1, ended=ended)
+    (tmp_path / facts.run).mkdir()
+    (tmp_path / facts.run / "annotations.jsonl").write_bytes(b'damaged\n{"at": 1')
+    assert len(note_faults(tmp_path, facts)) == count
 
 
 # -- what probes saw ---------------------------------------------------------------------------------------

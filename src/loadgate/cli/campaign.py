@@ -188,7 +188,7 @@ def verify(kept: str | None, name: str | None, results: str | None, as_json: boo
         seen = look(place)
         faults += [*seen.trust.evidence, *seen.trust.time]
         # A decision asks only for what speaks of the present release; this is about all of the book.
-        faults += changed_files(place.root, seen.written.linked())
+        faults += [*seen.found.older, *changed_files(place.root, seen.written.linked())]
         faults += [f"entry {fault.seq}: {fault.text}" for fault in seen.written.clock_faults]
         wrong, others = replayed(seen.entries)
         faults += wrong

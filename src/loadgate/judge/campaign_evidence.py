@@ -10,6 +10,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,7 @@ from loadgate.judge.campaign_facts import (
 from loadgate.judge.campaign_seen import downtimes, observed
 from loadgate.plan.campaign import Bugs, CampaignTests
 from loadgate.plan.campaign_plans import likeness
-from loadgate.store.annotations import annotations_of
+from loadgate.store.annotations import annotations_of, annotations_path, read_annotations
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder, is_being_written
 from loadgate.store.watch import WatchReader
@@ -42,6 +43,7 @@ LARGEST: Final = 64 * 2**20
 """Bytes of a JUnit or issue file that are read."""
 SMOKE: Final = "smoke"
 """The folder of smoke checks below the results, as `watch.smoke_results` has it."""
+_NOTES: Final = annotations_path(RunFolder(Path())).name
 _REASONS: Final = 5
 _SMOKE_TIME: Final = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?\.json$")
 
@@ -96,8 +98,11 @@ def read_run(root: Path, run_id: str, now: datetime) -> RunFacts | None:
     sha256 = {f"{run_id}/{name}": hashlib.sha256(body).hexdigest() for name, body in files.items()}
     if judged:
         worst = min(judged, key=lambda pair: _rank(pair[1]))[1]
-        return _of_verdict(folder, scenario, plan, worst, sha256)
-    return _of_database(folder, scenario, plan, sha256, now)
+        facts: RunFacts | None = _of_verdict(folder, scenario, plan, worst, sha256)
+    else:
+        facts = _of_database(folder, scenario, plan, sha256, now)
+    # While it goes on somebody may note something at any moment.
+    return facts if facts is None or facts.ended is None else with_notes(root, facts)
 
 
 def _verdicts(folder: RunFolder) -> Iterator[Path]:
@@ -235,9 +240,29 @@ def _rules(plan: Mapping[str, Any], mode: str) -> tuple[RuleFacts, ...]:
     return tuple(found)
 
 
-def deployments_of(root: Path, facts: RunFacts) -> tuple[tuple[datetime, str], ...]:
-    """Read the deployments that people noted in a run, also after its end."""
-    return _deployments(RunFolder(root / facts.run), facts.started_at)
+def with_notes(root: Path, facts: RunFacts) -> RunFacts:
+    """Return the facts of a run with the deployments that people noted in it, also after its end.
+
+    With the hash of the file, where all of it can be read.
+    """
+    folder = RunFolder(root / facts.run)
+    path = annotations_path(folder)
+    # Before it is read: what is noted meanwhile is then seen by the next look.
+    found = digest(path)
+    sha256 = dict(facts.sha256)
+    if found is not None and not read_annotations(folder).faults:
+        sha256[f"{facts.run}/{path.name}"] = found
+    return replace(facts, deployments=_deployments(folder, facts.started_at), sha256=sha256)
+
+
+def note_faults(root: Path, facts: RunFacts) -> list[str]:
+    """Say which notes of a run cannot be read: each may have been a deployment.
+
+    The last line of a run that goes on may just be being written.
+    """
+    faults = read_annotations(RunFolder(root / facts.run)).faults
+    going = facts.ended is None
+    return [f"{facts.run}: {fault}" for fault in faults if not (going and "being written" in fault)]
 
 
 def has_new_verdict(root: Path, facts: RunFacts) -> bool:
@@ -389,7 +414,10 @@ def _json(body: bytes, path: Path) -> dict[str, Any]:
 
 
 def changed_files(root: Path, sha256: Mapping[str, str]) -> list[str]:
-    """Say which files of the evidence are gone or are not what they were."""
+    """Say which files of the evidence are gone or are not what they were.
+
+    People may add notes to a run at any time, so those are read again instead (`with_notes`).
+    """
     faults = []
     for name, known in sha256.items():
         try:
@@ -399,6 +427,6 @@ def changed_files(root: Path, sha256: Mapping[str, str]) -> list[str]:
             continue
         if found is None:
             faults.append(f"{name} was deleted")
-        elif found != known:
+        elif found != known and not name.endswith(f"/{_NOTES}"):
             faults.append(f"{name} was edited")
     return faults

@@ -6,7 +6,7 @@ first and then judged, which is what a decision does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,14 +17,15 @@ from loadgate.judge.campaign import CampaignState, clock_fault, fold
 from loadgate.judge.campaign_clock import clock_at, evidence_since
 from loadgate.judge.campaign_evidence import (
     changed_files,
-    deployments_of,
     has_new_verdict,
     newest_smoke,
+    note_faults,
     read_bugs,
     read_run,
     read_tests,
     run_ids,
     same_target,
+    with_notes,
 )
 from loadgate.judge.campaign_facts import BugFacts, RunFacts, TestFacts, iso
 from loadgate.judge.campaign_lines import AHEAD
@@ -48,13 +49,20 @@ class Found:
     notes: list[str] = field(default_factory=list)
     under_way: list[RunFacts] = field(default_factory=list)
     """Runs at the target that go on, whoever started them."""
+    older: list[str] = field(default_factory=list)
+    """Faults of evidence of an older release, which are among the notes: no decision rests on it."""
+
+    def tell(self, faults: Sequence[str], *, serious: bool) -> None:
+        """Add faults of the evidence, or notes where they are not serious."""
+        (self.faults if serious else self.notes).extend(faults)
+        self.older += [] if serious else faults
 
 
 def gather(root: Path, state: CampaignState, now: datetime) -> Found:
     """Read what is new below the results, and check what the book points to."""
     found = Found()
     since = evidence_since(state, clock_at(state, now))
-    _runs(root, state, now, found)
+    _runs(root, state, since, now, found)
     _smoke(root, state, since, now, found)
     for tests in state.plan.tests:
         known = {one.file: one for one in state.tests.get(tests.name, [])}
@@ -66,16 +74,17 @@ def gather(root: Path, state: CampaignState, now: datetime) -> Found:
     return found
 
 
-def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None:
+def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, found: Found) -> None:
     oldest = state.started_at - timedelta(seconds=state.plan.decision.lookback)
     strangers: list[str] = []
     for run_id in run_ids(root):
         known = state.runs.get(run_id)
         try:
             if known is not None and known.is_over and not has_new_verdict(root, known):
-                _noted_later(root, known, found)
+                _noted_later(root, known, since, found)
                 continue
             facts = read_run(root, run_id, now)
+            damaged = [] if facts is None else note_faults(root, facts)
             # Taken up, what was edited would have the hash of the edit; left as it is, `_linked` names it.
             changed = known is not None and changed_files(root, known.sha256)
         except (LoadgateError, KeyError, TypeError, ValueError) as error:
@@ -98,6 +107,7 @@ def _runs(root: Path, state: CampaignState, now: datetime, found: Found) -> None
         if facts.started_at > now + AHEAD:
             found.faults.append(f"run {run_id} began at {iso(facts.started_at)}, in the future")
             continue
+        found.tell(damaged, serious=facts.ended is None or facts.ended_at >= since)
         if known is None or known != facts:
             entry = ("run", facts.content())
             found.new.append(entry)
@@ -119,13 +129,19 @@ def _is_other(state: CampaignState, run: RunFacts) -> bool:
     return run.mode == "load" and run.scenario in state.scenarios and not state.is_evidence(run)
 
 
-def _noted_later(root: Path, known: RunFacts, found: Found) -> None:
-    """Take up deployments that were noted in a run after it had been written down."""
-    facts = RunFacts.of(replace(known, deployments=deployments_of(root, known)).content())
-    if set(facts.deployments) - set(known.deployments):
+def _noted_later(root: Path, known: RunFacts, since: datetime, found: Found) -> None:
+    """Take up what was noted in a run after it had been written down; say what is gone or cannot be read."""
+    faults = note_faults(root, known)
+    facts = RunFacts.of(with_notes(root, known).content())
+    before, after = set(known.deployments), set(facts.deployments)
+    if not before <= after:
+        faults.append(f"{known.run}: a deployment that was noted in it is gone")
+    elif facts != known:
         entry = ("run", facts.content())
         found.new.append(entry)
-        found.grave.append(entry)
+        if after - before:
+            found.grave.append(entry)
+    found.tell(faults, serious=known.ended_at >= since)
 
 
 def _is_grave(state: CampaignState, known: RunFacts | None, facts: RunFacts) -> bool:
@@ -175,11 +191,10 @@ def _linked(root: Path, state: CampaignState, since: datetime, found: Found) -> 
     """Hold every file that the book points to against its hash; what is of an older release is only noted."""
     newest = max(state.smoke, key=lambda one: one.started_at, default=None)
     for run in state.runs.values():
-        faults = changed_files(root, run.sha256)
-        (found.faults if run.ended_at >= since else found.notes).extend(faults)
+        found.tell(changed_files(root, run.sha256), serious=run.ended_at >= since)
     for check in state.smoke:
-        faults = changed_files(root, check.sha256)
-        (found.faults if check is newest or check.started_at >= since else found.notes).extend(faults)
+        serious = check is newest or check.started_at >= since
+        found.tell(changed_files(root, check.sha256), serious=serious)
 
 
 def trust_in(folder: Path, state: CampaignState, found: Found, stamp: Stamp) -> Trust:
