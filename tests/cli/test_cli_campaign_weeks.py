@@ -171,6 +171,18 @@ def test_edited_evidence_is_named(after) -> None:
     assert "was edited" in after.run("verify")[1]
 
 
+def test_a_checklist_on_edited_evidence_is_not_all_met(after) -> None:
+    """Every line is met, exit 0; with one byte more in a verdict the same lines are not to be believed."""
+    assert after.run("checklist")[0] == 0
+    path = soak_of(after) / "verdict.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    code, text = after.run("checklist")
+    assert code == 30, text
+    assert f"{path.parent.name}/verdict.json was edited" in text
+    trust = [item for item in after.json("checklist") if item["group"] == "trust"]
+    assert [item["key"] for item in trust] == ["evidence"]
+
+
 @pytest.mark.parametrize("change", ["edited", "deleted"])
 def test_evidence_that_was_changed_stays_changed(after, change: str) -> None:
     """However often somebody looks: a second verdict beside it does not make the book take up the change."""

@@ -12,8 +12,8 @@ from loadgate.cli.options import json_option, results_option
 from loadgate.errors import UsageError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign_facts import CommandFacts
-from loadgate.judge.campaign_lines import Standing
-from loadgate.judge.decision import CHECKLIST, STEPS, SUCCESS
+from loadgate.judge.campaign_lines import Item, Standing
+from loadgate.judge.decision import CHECKLIST, STEPS, SUCCESS, TRUST
 from loadgate.plan.campaign import Campaign, Line
 from loadgate.plan.strict import suggest
 from loadgate.report.campaign import checklist_lines
@@ -42,7 +42,7 @@ def checklist(wanted: tuple[str, ...], name: str | None, results: str | None, as
 
     With --run the commands of a line are run first, in order and without a shell; output and exit status
     go into the book. Exit codes: 0 when all is met or waived, 20 when a line is not met, 30 when evidence is
-    missing.
+    missing, or book, evidence or clock cannot be trusted.
     """
     place = place_of(results, name)
     if wanted:
@@ -55,7 +55,7 @@ def checklist(wanted: tuple[str, ...], name: str | None, results: str | None, as
                 if facts.status != 0:
                     click.echo(f"  {facts.fault or f'exit status {facts.status}'}", err=True)
                     break
-    items = [item for item in look(place).decision().items if item.group in GROUPS]
+    items = [item for item in look(place).decision().items if _is_shown(item)]
     if as_json:
         body = orjson.dumps([item.to_dict() for item in items], option=orjson.OPT_INDENT_2)
         sys.stdout.buffer.write(body + b"\n")
@@ -68,6 +68,11 @@ def checklist(wanted: tuple[str, ...], name: str | None, results: str | None, as
     if Standing.NOT_MET in standings:
         return int(ExitCode.FAIL)
     return int(ExitCode.INVALID if Standing.MISSING in standings else ExitCode.PASS)
+
+
+def _is_shown(item: Item) -> bool:
+    """Tell whether an item is a line, or says why no line can be believed."""
+    return item.group in GROUPS or (item.group == TRUST and item.standing is not Standing.MET)
 
 
 def _chosen(plan: Campaign, wanted: tuple[str, ...]) -> list[Line]:
