@@ -13,6 +13,7 @@ import orjson
 import pytest
 from campaign_world import HOUR, START, World, simulated
 
+from loadgate.cli import campaign
 from loadgate.store.campaign import head_of
 
 
@@ -246,6 +247,14 @@ def test_an_edited_entry_is_named(after) -> None:
     assert code == 20
     assert "(restart) was changed" in text
     assert after.run("sign-off", "--role", "qa", "--note", "x")[0] == 2
+
+
+def test_a_decision_that_is_in_no_book_is_never_go(after, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain does not hold at the first look, and does at the second: nothing is written, so no GO."""
+    before = len(after.json("history"))
+    monkeypatch.setattr(campaign, "verify_chain", lambda _: ["entry 3 is missing"])
+    refuses(after, 30, "entry 3 is missing")
+    assert len(after.json("history")) == before
 
 
 def test_a_book_that_was_cut_short_is_named(after) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgate.errors import StoreError, UsageError
+from loadgate.store import campaign as store
 from loadgate.store.campaign import (
     CampaignWriter,
     Head,
@@ -158,6 +159,24 @@ def test_the_head_of_an_empty_book_is_held_against_it(book: Path) -> None:
     assert verify_chain(book, Head(0, origin("staging"))) == []
     (fault,) = verify_chain(book, Head(0, "0" * 64))
     assert fault == "the head that was kept has another hash of entry 0: the book was written anew"
+
+
+def test_an_entry_that_is_added_during_a_check_is_no_fault(
+    book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two things that are read somebody writes entry 6: the head of before it is still one."""
+    rows = store._rows
+
+    def and_then(folder: Path) -> object:
+        found = rows(folder)
+        monkeypatch.setattr(store, "_rows", rows)
+        with CampaignWriter(folder) as writer:
+            writer.append("attest", {}, stamp(9))
+        return found
+
+    monkeypatch.setattr(store, "_rows", and_then)
+    assert verify_chain(book) == []
+    assert len(read_entries(book)) == 6
 
 
 def test_nothing_is_added_to_a_changed_book(book: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,12 @@ def decide(name: str | None, results: str | None, as_json: bool) -> int:
     Exit codes: 0 GO, 20 HOLD, 30 HOLD because evidence is missing or cannot be trusted.
     """
     place = place_of(results, name)
-    if verify_chain(place.folder):
-        # Nothing is added to a book that was changed; what it says is told all the same.
-        decision = look(place).decision()
+    faults = verify_chain(place.folder)
+    if faults:
+        # Nothing is added to a book that was changed; what it says is told all the same, and is never GO: a
+        # decision that is in no book is none.
+        seen = look(place)
+        decision = decide_from(seen.state, replace(seen.trust, book=tuple(faults)), seen.now)
     else:
         with writing(place) as writer:
             stamp = Stamp.now()

@@ -241,6 +241,8 @@ def verify_chain(folder: Path, known: Head | None = None) -> list[str]:
     and against `known`, a head that somebody kept elsewhere.
     """
     faults: list[str] = []
+    # Before the rows: whoever writes meanwhile adds a row first, and a head that is older is one of them.
+    recorded = _read_head(folder)
     previous = origin(folder.name)
     # What an empty book has in place of an entry: a head of then is one as well.
     seen = {0: previous}
@@ -256,7 +258,7 @@ def verify_chain(folder: Path, known: Head | None = None) -> list[str]:
             faults.append(f"entry {seq} ({kind}) was changed")
             break
         seen[seq] = previous = digest
-    heads = [("the recorded head", _read_head(folder)), ("the head that was kept", known)]
+    heads = [("the recorded head", recorded), ("the head that was kept", known)]
     for what, head in heads:
         if head is not None and not faults and seen.get(head.seq) != head.hash:
             missing = head.seq not in seen
@@ -265,7 +267,7 @@ def verify_chain(folder: Path, known: Head | None = None) -> list[str]:
                 if missing
                 else f"{what} has another hash of entry {head.seq}: the book was written anew"
             )
-    if len(seen) > 1 and _read_head(folder) is None:
+    if len(seen) > 1 and recorded is None:
         faults.append("the file `head` is missing")
     return faults
 
