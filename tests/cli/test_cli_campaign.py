@@ -23,6 +23,8 @@ from loadgate.judge.campaign import fold
 from loadgate.judge.campaign_evidence import read_run
 from loadgate.store.campaign import CampaignWriter, read_entries
 from loadgate.store.lock import WriterLock
+from loadgate.watch.command import Program
+from loadgate.watch.probes import Ended
 
 
 @pytest.fixture
@@ -124,6 +126,22 @@ def test_commands_of_a_line_are_kept_with_output_and_status(world: World) -> Non
     assert "exit status 3" in told
     found = [one["content"] for one in world.json("history") if one["kind"] == "command"]
     assert [(one["status"], one["output"]) for one in found] == [(0, "42\n"), (3, "")]
+
+
+def test_a_bugs_command_does_not_hold_the_book(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs somebody else can write, such as `follow`; what it said is in the book all the same."""
+    text = world.campaign.read_text().replace('file = "bugs.json"', 'command = ["bugs"]', 1)
+    world.campaign.write_text(text)
+    world.run("restart", "--role", "qa", "--hotfix", "bugs by a command")
+
+    def run(*_: object) -> Ended:
+        with book(world) as writer:
+            writer.append("attest", {"line": "x", "role": "qa", "note": "x", "holds": True}, world.stamp())
+        return Ended(0, b"[]", b"")
+
+    monkeypatch.setattr(Program, "run", run)
+    world.run("decide")
+    assert [kind for kind, _ in kinds(world, "attest", "bugs")][-2:] == ["attest", "bugs"]
 
 
 # -- once and never twice ----------------------------------------------------------------------------------

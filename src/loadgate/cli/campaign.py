@@ -131,9 +131,14 @@ def decide(name: str | None, results: str | None, as_json: bool) -> int:
         seen = look(place)
         decision = decide_from(seen.state, replace(seen.trust, book=tuple(faults)), seen.now)
     else:
+        # Before the book is held: it may take long, and `follow` waits for the book for a moment only.
+        plan = fold(read_entries(place.folder)).plan
+        bugs = bugs_by_command(plan, Stamp.now())
         with writing(place) as writer:
             stamp = Stamp.now()
-            writer.extend(bugs_by_command(fold(read_entries(place.folder)).plan, stamp), stamp)
+            if fold(read_entries(place.folder)).plan.bugs != plan.bugs:
+                raise UsageError("the campaign was restarted meanwhile", hint="decide again")
+            writer.extend(bugs, stamp)
             seen = take_up(place, writer, stamp, grave_only=False)
             # By the book alone, which now holds all that was found: so it can be made again from it.
             decision = decide_from(seen.written, seen.trust, stamp.at)
