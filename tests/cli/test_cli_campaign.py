@@ -261,9 +261,38 @@ def test_two_of_them_never_work_at_once(world: World) -> None:
     try:
         assert world.run("run-due") == (0, "another run-due or follow is at work: nothing was done\n")
         assert world.run("follow")[0] == 2
+        code, text = world.run("run-due", "--again", "load-testing/smoke#1")
+        assert (code, "'load-testing/smoke#1' was not started" in text) == (2, True)
     finally:
         lock.release()
     assert kinds(world) == []
+
+
+def test_waiting_for_what_left_nothing_is_no_success(world: World) -> None:
+    """Both entries of the first day ended at once and left nothing behind."""
+    start = world.started
+    world.started = lambda words, key: None  # type: ignore[method-assign]
+    code, text = world.run("run-due", "--wait")
+    assert code == 30
+    assert text.count("it left neither a run nor a smoke check") == 2
+    world.started = start  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (["PASS", "WARN", "INVALID", None], 0),
+        (["PASS", "FAIL"], 20),
+        ([], 0),
+    ],
+)
+def test_what_was_waited_for_gives_the_exit_code(verdicts: list[str | None], code: int) -> None:
+    """A FAIL of any is 20; what is unknown or left nothing is 30 beside good ones, and a FAIL comes first."""
+    ended = [campaign_slots.Outcome("done", "run-1", "", verdict) for verdict in verdicts]
+    nothing = campaign_slots.Outcome("nothing", None, "")
+    assert campaign_due._waited(ended) == code
+    assert campaign_due._waited([*ended, nothing]) == (code or 30)
+    assert campaign_due._waited([*ended, None]) == (code or 30)
 
 
 def test_a_process_is_found_by_its_mark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import click
@@ -17,7 +18,7 @@ from loadgate.cli.campaign_desk import (
     take_up,
     writing,
 )
-from loadgate.cli.campaign_slots import begin, settle
+from loadgate.cli.campaign_slots import Outcome, begin, settle
 from loadgate.cli.durations import DURATION
 from loadgate.cli.options import results_option
 from loadgate.errors import StoreError, UsageError
@@ -33,7 +34,7 @@ from loadgate.judge.campaign_calendar import (
 )
 from loadgate.judge.campaign_clock import clock_at
 from loadgate.report.campaign import due_line
-from loadgate.store.campaign import Stamp
+from loadgate.store.campaign import CampaignWriter, Stamp
 from loadgate.store.lock import WriterLock
 
 _LOOK: Final = 0.5
@@ -51,15 +52,25 @@ def run_due(wait: bool, again: str | None, name: str | None, results: str | None
     An entry that was started is never started a second time, also after a crash, unless --again names it.
     Loads never overlap, so a run that is due beside another waits for its turn. What was started goes on by
     itself; without --wait the next call writes down what came of it.
+
+    Exit codes: 0, also when another one is at work; 2 when something could not be started. With --wait also
+    20 when a run or a smoke check of these is FAIL, and 30 when one left nothing behind. Other verdicts are
+    0: what they mean for the release `decide` says.
     """
     from loadgate.cli.interrupts import Interrupts
 
     place = place_of(results, name)
     lock = _turn(place)
     if lock is None:
+        if again is not None:
+            raise UsageError(
+                f"another run-due or follow is at work: '{again}' was not started",
+                hint="wait until it has ended, or stop it",
+            )
         click.echo("another run-due or follow is at work: nothing was done", err=True)
         return ExitCode.PASS
     children: Children = {}
+    came_of: dict[str, Outcome] = {}
     try:
         with Interrupts().caught() as interrupts:
             failed = _step(place, children, again=again, tell_all=True)
@@ -67,12 +78,23 @@ def run_due(wait: bool, again: str | None, name: str | None, results: str | None
             while wait and any(child.poll() is None for child in children.values()) and not interrupts.count:
                 time.sleep(_LOOK)
             if wait:
-                _step(place, children, again=None, start=False)
+                came_of = _settled(place, children)
             if interrupts.count:
                 return ExitCode.INTERRUPTED
     finally:
         lock.release()
-    return ExitCode.USAGE if failed else ExitCode.PASS
+    if failed:
+        return ExitCode.USAGE
+    return _waited([came_of.get(key) for key in children]) if wait else ExitCode.PASS
+
+
+def _waited(outcomes: Sequence[Outcome | None]) -> ExitCode:
+    """Return the exit code for what was waited for; None where nobody knows yet how it ended."""
+    if any(one is not None and one.verdict == "FAIL" for one in outcomes):
+        return ExitCode.FAIL
+    if any(one is None or one.run is None for one in outcomes):
+        return ExitCode.INVALID
+    return ExitCode.PASS
 
 
 @click.command()
@@ -120,17 +142,25 @@ def _turn(place: Place) -> WriterLock | None:
         raise
 
 
-def _step(
-    place: Place, children: Children, *, again: str | None, start: bool = True, tell_all: bool = False
-) -> bool:
+def _settled(place: Place, children: Children) -> dict[str, Outcome]:
+    """Write down what ended, and say so."""
+    with writing(place) as writer:
+        return _settle(place, writer, children)
+
+
+def _settle(place: Place, writer: CampaignWriter, children: Children) -> dict[str, Outcome]:
+    seen = take_up(place, writer, Stamp.now(), grave_only=True)
+    ended = settle(place, seen, writer, children)
+    for key, outcome in ended.items():
+        click.echo(f"{key}: {outcome.text}")
+    return ended
+
+
+def _step(place: Place, children: Children, *, again: str | None, tell_all: bool = False) -> bool:
     """Write down what ended, then start what is due; tell whether something could not be started."""
     failed = False
     with writing(place) as writer:
-        seen = take_up(place, writer, Stamp.now(), grave_only=True)
-        for told in settle(place, seen, writer, children):
-            click.echo(told)
-        if not start:
-            return False
+        _settle(place, writer, children)
         seen = look(place)
         agenda = _agenda(seen)
         chosen = [_again(seen, agenda, again)] if again is not None else _chosen(seen, agenda)

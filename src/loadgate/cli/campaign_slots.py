@@ -37,18 +37,22 @@ _SLACK: Final = timedelta(seconds=3)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an entry of the calendar ended: `run` is what it left behind, a run or a smoke check's file."""
+    """How an entry of the calendar ended: `run` is what it left behind, a run or a smoke check's file.
+
+    `verdict` is what that came to, as far as anybody said so.
+    """
 
     outcome: str
     run: str | None
     text: str
+    verdict: str | None = None
 
 
 def settle(
     place: Place, seen: Look, writer: CampaignWriter, children: Mapping[str, subprocess.Popen[bytes]]
-) -> list[str]:
-    """Write down how the started entries ended; return a line for each."""
-    told = []
+) -> dict[str, Outcome]:
+    """Write down how the started entries ended; return that by their keys."""
+    ended: dict[str, Outcome] = {}
     claimed = {slot.run for slot in seen.written.slots.values() if slot.run is not None}
     for slot in open_slots(seen.written):
         child = children.get(slot.key)
@@ -65,8 +69,8 @@ def settle(
         claimed |= {found.run} if found.run is not None else set()
         content = {"key": slot.key, "outcome": found.outcome, "run": found.run, "text": found.text}
         writer.append("done", content, Stamp.now())
-        told.append(f"{slot.key}: {found.text}")
-    return told
+        ended[slot.key] = found
+    return ended
 
 
 def outcome_of(seen: Look, slot: Slot, claimed: Collection[str]) -> Outcome | None:
@@ -83,13 +87,15 @@ def outcome_of(seen: Look, slot: Slot, claimed: Collection[str]) -> Outcome | No
         ]
         if files:
             newest = max(files, key=lambda one: one.started_at)
-            return Outcome("done", newest.file, f"smoke check {newest.result}")
+            return Outcome("done", newest.file, f"smoke check {newest.result}", newest.result)
     elif run is not None:
         facts = _run_of(seen, slot, run, claimed)
         if facts is not None and facts.ended is None:
             return None
         if facts is not None:
-            return Outcome("done", facts.run, f"run {facts.run}: {facts.verdict or facts.ended}")
+            return Outcome(
+                "done", facts.run, f"run {facts.run}: {facts.verdict or facts.ended}", facts.verdict
+            )
     if slot.pid is None and slot.attempt < MOST_ATTEMPTS:
         return Outcome(UNSTARTED, None, "it was never started")
     return Outcome("nothing", None, "it left neither a run nor a smoke check: see its log")
