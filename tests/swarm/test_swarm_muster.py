@@ -899,6 +899,59 @@ def test_what_a_dead_worker_may_have_sent_before_the_next_master_is_lost() -> No
     assert ("open_seconds_closed", detail) in events
 
 
+def gone_before_it_told(
+    whole: int, heard: float, seconds: tuple[int, ...] = ()
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Resume at 20.5 with a worker of before that reports `seconds` and dies; lost and unoffered by second.
+
+    The ledger goes to second 14, reports to 16, 40 are due a second and its leases went to 22.0 at the most.
+    """
+    muster = ticking(Muster("run", *plan_of(26.0, "constant"), KINDS))
+    worker = muster.roster.get("a")
+    worker.reported, worker.whole, worker.was_before = whole, whole, True
+    left = Left(offered=dict.fromkeys(range(whole + 1)[-2:], 40), leased_until=22.0)
+    muster.resume(ANCHOR + 20.5, 16, written=14, left=left)
+    for number, second in enumerate(seconds, 1):
+        report = report_of("worker-1", number, second, {"arrivals": 40, "ok": 40})
+        muster.delta("a", report, ANCHOR + heard, final=False)
+    muster.roster.hear("a", ANCHOR + heard)
+    for second in range(21, 26):
+        muster.tick(ANCHOR + second)
+    deltas, orders = muster.close(24.0)
+    lost = Counter[int]()
+    for window in (window for delta in deltas for window in delta.windows):
+        lost[window.second] += window.count(Count.LOST)
+    return dict(lost), {row.second: row.unoffered for row in orders.ledger if row.unoffered}
+
+
+def test_what_a_worker_may_have_sent_between_two_masters_is_lost_if_it_dies_before_it_told() -> None:
+    """It came back at 20.5 and reported nothing of 17 to 21, for which it may have had leases."""
+    lost, unoffered = gone_before_it_told(16, 20.6)
+    # Heard for the last time at 20.6, it may have gone on for half a second, up to 21.1.
+    assert {second: lost[second] for second in (17, 18, 19, 20)} == dict.fromkeys((17, 18, 19, 20), 40)
+    assert lost[21] + unoffered[21] == 40
+    assert 0 < lost[21] < 10
+    assert unoffered[22] == unoffered[23] == 40
+
+
+def test_what_a_worker_of_before_told_until_it_died_is_not_lost() -> None:
+    """17 and 18 came; of 19 to 21 nothing is known."""
+    lost, _ = gone_before_it_told(16, 22.5, (17, 18))
+    assert lost == dict.fromkeys((19, 20, 21), 40)
+
+
+def test_a_worker_that_told_of_all_its_leases_of_before_takes_nothing_of_them_along() -> None:
+    """17 to 21 came; that it dies in 22 is for the leases of this master."""
+    lost, _ = gone_before_it_told(16, 22.5, (17, 18, 19, 20, 21))
+    assert lost == {}
+
+
+def test_a_second_that_the_ledger_has_is_open_where_a_worker_was_late_and_died() -> None:
+    """The row of 14 was written without what this one did in it: it had reported up to 13."""
+    lost, _ = gone_before_it_told(13, 22.5)
+    assert lost[14] == 40
+
+
 def test_seconds_that_an_earlier_master_left_open_are_closed_too() -> None:
     """Of second 5, 30 of 40 are on record and 4 are known to be nobody's: the last 6 may have been sent."""
     gone = dict.fromkeys(range(15, 24), 40)

@@ -19,6 +19,7 @@ from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
 from loadgate.store.ledger import Range
+from loadgate.swarm.doubts import Doubt
 from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions, write_fault
 
 ANCHOR = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
@@ -64,12 +65,45 @@ def test_a_run_under_way_can_be_taken_up(folder: RunFolder) -> None:
     assert past is not None
     assert (past.monotonic, past.wall, past.boot_id) == (500.25, 1_700_000_000.0, "kernel-1")
     assert (past.last_second, past.written) == (6, 3)
-    assert past.offered == {4: 46, 6: 42}
+    # Number 3 of worker-1 is missing and may tell of any second, so none is closed that is on record.
+    assert past.offered == {3: 40, 4: 46, 6: 42}
+    assert past.reported == {"worker-1": -1, "worker-2": 4}
     assert past.workers == {"client-a": "worker-1", "client-b": "worker-2"}
     assert {
         name: {number: ranges.ranges() for number, ranges in found.items()}
         for name, found in past.reports.items()
     } == {"worker-1": {7: [Range(1, 2), Range(4, 4)]}, "worker-2": {7: [Range(1, 1)]}}
+
+
+def test_seconds_that_a_late_worker_had_not_reported_are_open_though_the_ledger_has_them(
+    folder: RunFolder,
+) -> None:
+    """worker-2 went to second 2 and the ledger to 4: where it does not come back, 3 to 10 are in doubt.
+
+    Leases went 3 s ahead of the last look, which was at most 2 s after the last second on record, 5.
+    """
+    first = [delta_of(folder, number, second, 10) for number, second in enumerate(range(6), 1)]
+    late = [
+        delta_of(folder, number, second, 10, worker="worker-2") for number, second in enumerate(range(3), 1)
+    ]
+    workers = {"client-a": "worker-1", "client-b": "worker-2"}
+    write(folder, *first, *late, ledger=(0, 1, 2, 3, 4), anchor=ANCHOR, workers=workers)
+    past = past_of(folder)
+    assert past is not None
+    assert past.offered == {3: 10, 4: 10, 5: 10}
+    left = past.left_by({"worker-2"}, {"worker-1"})
+    assert left.doubts == (Doubt(3, 11, 11.0),)
+    assert (left.stopped, left.leased_until) == (11.0, 11.0)
+    assert past.left_by(set(), {"worker-1", "worker-2"}).doubts == ()
+
+
+def test_a_worker_that_never_reported_came_a_moment_ago(folder: RunFolder) -> None:
+    """It was heard of when its master died: no second longer ago than two minutes is open for it."""
+    row = delta_of(folder, 1, 1000, 10)
+    write(folder, row, ledger=tuple(range(1001)), anchor=ANCHOR, workers={"a": "worker-1", "b": "worker-2"})
+    past = past_of(folder)
+    assert past is not None
+    assert past.reported_by("worker-2") == 880
 
 
 def test_a_run_that_had_only_begun_can_be_taken_up(folder: RunFolder) -> None:

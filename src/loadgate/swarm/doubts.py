@@ -71,13 +71,18 @@ class Lost:
 def lost_of(events: Iterable[Happened]) -> tuple[Lost, ...]:
     """Return the workers that the events say were lost, or left, and did not come back, each once."""
     found: dict[str, Lost] = {}
+    joined: dict[str, int] = {}
     for event in events:
         worker = str(event.detail.get("worker", ""))
         if event.kind == "worker_lost":
             until = int(event.detail.get("reported_until", math.floor(event.at) - 1))
+            # One that reported nothing had nothing to report before it first came.
+            until = max(until, joined.get(worker, 0))
             found.setdefault(worker, Lost(worker, event.at, until, bool(event.detail.get("left"))))
         elif event.kind in ("worker_returned", "worker_joined"):
             found.pop(worker, None)
+            if event.kind == "worker_joined":
+                joined.setdefault(worker, max(math.floor(event.at), 0))
     return tuple(found.values())
 
 

@@ -162,7 +162,7 @@ class Enrolment:
         )
         self._event("not_measured", **{"from": until, "to": gap.end, "cause": cause})
         for name in sorted(missing):
-            self._event("worker_lost", worker=name, reported_until=until)
+            self._event("worker_lost", worker=name, reported_until=past.reported_by(name) + 1)
         for name in sorted(back & {*past.lost}):
             self._event("worker_returned", worker=name, reported_until=until)
         self._keep_names()
@@ -176,6 +176,8 @@ class Enrolment:
             self._send_start(worker)
         else:
             worker.seen.update(past.reports.get(name, {}))
+            worker.reported = worker.whole = past.reported_by(name)
+            worker.was_before = True
             self._send(messages.GO, self._go(), client)
         return worker
 

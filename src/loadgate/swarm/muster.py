@@ -51,7 +51,7 @@ class Left:
     By second, `offered` is how many arrivals are on record and `unoffered` how many are known to be offered
     by nobody; by endpoint and phase, `open_books` are the arrivals on record less their ends. `workers` are
     those that were lost, and `stopped` is the last moment at which any that did not come back may have sent
-    something (-inf: all came back).
+    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`.
     """
 
     doubts: tuple[Doubt, ...] = ()
@@ -60,6 +60,7 @@ class Left:
     open_books: Mapping[tuple[str, str], int] = field(default_factory=dict)
     workers: tuple[str, ...] = ()
     stopped: float = -math.inf
+    leased_until: float = -math.inf
 
 
 @dataclass
@@ -76,10 +77,12 @@ class Gap:
         """Return the seconds between the last master and this one."""
         return Doubt(self.first, self.end, self.left.stopped)
 
-    @property
-    def stopped(self) -> dict[int, float]:
-        """Return all open seconds, each with the last moment at which something may have been sent."""
-        return by_second((*self.left.doubts, self.own), self.end)
+    def stopped(self, more: Sequence[Doubt] = ()) -> dict[int, float]:
+        """Return all open seconds, each with the last moment at which something may have been sent.
+
+        `more` are those of workers that came back, and were lost before they had told of them.
+        """
+        return by_second((*self.left.doubts, self.own, *more), self.end)
 
 
 class Muster:
@@ -175,7 +178,7 @@ class Muster:
         orders = Orders()
         for change in self.roster.look(now):
             worker = change.worker
-            detail = {"worker": worker.name, "reported_until": worker.reported + 1}
+            detail = {"worker": worker.name, "reported_until": worker.whole + 1}
             orders.events.append((change.kind, detail))
             if worker.state is State.LOST and self._sharing is not None:
                 self._sharing.keep(worker)
@@ -250,8 +253,10 @@ class Muster:
         """Write down what is gone in the seconds that masters before left open, and missing ends."""
         windows: list[Window] = []
         unoffered = 0
+        silent = self._untold_before(gap)
         if self._sharing is not None:
-            loss = self._sharing.open_seconds(gap.stopped, gap.offered, gap.left.unoffered, ends)
+            stopped = gap.stopped(list(silent.values()))
+            loss = self._sharing.open_seconds(stopped, gap.offered, gap.left.unoffered, ends)
             windows, unoffered = loss.windows, loss.unoffered.total()
         for (endpoint, phase), number in sorted(self._without_end(gap, deltas).items()):
             if number > 0:
@@ -262,8 +267,20 @@ class Muster:
             deltas.append(Delta(self._run, LOST_NAME, os.getpid(), self._lost_deltas, windows))
         lost = sum(window.count(Count.LOST) for window in windows)
         if lost or unoffered:
-            detail = {"workers": list(gap.left.workers), "lost": lost, "unoffered": unoffered}
+            detail = {"workers": sorted({*gap.left.workers, *silent}), "lost": lost, "unoffered": unoffered}
             orders.events.append(("open_seconds_closed", detail))
+
+    def _untold_before(self, gap: Gap) -> dict[str, Doubt]:
+        """Return what workers of masters before may have sent by their leases and never told this one."""
+        assert self.anchor is not None
+        found: dict[str, Doubt] = {}
+        for worker in self.roster:
+            if worker.was_before and not worker.is_complete:
+                died = worker.heard + death_within(len(self.roster)) - self.anchor
+                stopped = min(gap.left.leased_until, died)
+                if worker.whole + 1 < stopped:
+                    found[worker.name] = Doubt(worker.whole + 1, gap.end, stopped)
+        return found
 
     def _without_end(self, gap: Gap, deltas: Sequence[Delta]) -> Counter[tuple[str, str]]:
         """Count the arrivals on record whose end nobody can report any more, by endpoint and phase.

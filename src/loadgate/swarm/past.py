@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,7 +23,7 @@ from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.ledger import Ranges
 from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, by_second, doubts_of, lost_of
 from loadgate.swarm.muster import Left
-from loadgate.swarm.roster import count_arrivals
+from loadgate.swarm.roster import REMEMBERED, count_arrivals
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class Past:
     written: int = -1
     """The last run second of which the fleet ledger has a row; -1 without any."""
     offered: Counter[int] = field(default_factory=Counter)
-    """By run second after `written`: the arrivals that are on record."""
+    """By run second after `written`, or that is open: the arrivals that are on record."""
     workers: dict[str, str] = field(default_factory=dict)
     """Names by Locust's client id."""
     reports: dict[str, dict[int, Ranges]] = field(default_factory=dict)
     """By a worker's name and incarnation: the sequence numbers of the reports that are committed."""
+    reported: dict[str, int] = field(default_factory=dict)
+    """By a worker's name: the last run second up to which nothing is missing among its reports."""
     doubts: tuple[Doubt, ...] = ()
     """Seconds left open by masters before the last one, and around workers that were lost."""
     unoffered: dict[int, int] = field(default_factory=dict)
@@ -58,9 +60,27 @@ class Past:
 
     def left_by(self, missing: Collection[str], back: Collection[str]) -> Left:
         """Return what is left open, where the workers `missing` did not come back, and `back` did."""
-        stopped = float(self.last_second + 1 + LEASED_AHEAD) if missing else -math.inf
+        until = self.last_second + 1 + LEASED_AHEAD
         gone = tuple(sorted({*self.lost, *missing} - {*back}))
-        return Left(self.doubts, self.offered, self.unoffered, self.open_books, gone, stopped)
+        # What the ledger has rows of may be open as well, where one of them was late with its reports.
+        theirs = [Doubt(self.reported_by(name) + 1, until, float(until)) for name in sorted(missing)]
+        return Left(
+            doubts=(*self.doubts, *theirs),
+            offered=self.offered,
+            unoffered=self.unoffered,
+            open_books=self.open_books,
+            workers=gone,
+            stopped=float(until) if missing else -math.inf,
+            leased_until=float(until),
+        )
+
+    def reported_by(self, worker: str) -> int:
+        """Return the last run second up to which nothing is missing among a worker's reports.
+
+        Of one that never reported it is what it can be at the most: it was heard of a moment ago, and so
+        came, or reported, not long before.
+        """
+        return max(self.reported.get(worker, -1), self.last_second - REMEMBERED, -1)
 
     def anchor_on(self, boot_id: str, now: float, wall_now: float) -> float:
         """Return run time 0 by this process's CLOCK_MONOTONIC.
@@ -95,20 +115,32 @@ def past_of(folder: RunFolder) -> Past | None:
         workers = dict(reader.value("workers", None) or {})
         events = reader.events()
         doubts = doubts_of(events, len(workers))
-        open_seconds = by_second(doubts, written + 1)
+        lost = tuple(one.worker for one in lost_of(events))
+        reports = _reports(reader)
+        reported, last_second = _reported(reader, reports)
+        late = min(
+            (
+                max(reported.get(name, -1), last_second - REMEMBERED)
+                for name in workers.values()
+                if name not in lost
+            ),
+            default=written,
+        )
+        open_seconds = {*by_second(doubts, written + 1), *range(max(late + 1, 0), written + 1)}
         return Past(
             monotonic=anchor[0],
             wall=anchor[1],
             boot_id=anchor[2],
-            last_second=max((row.second for row in reader.fleet()), default=-1),
+            last_second=last_second,
             written=written,
             offered=_offered(reader, written, open_seconds),
             workers=workers,
-            reports=_reports(reader),
+            reports=reports,
+            reported=reported,
             doubts=doubts,
             unoffered={second: rows.get(second, 0) for second in open_seconds if rows.get(second, 0)},
             open_books=_open_books(reader),
-            lost=tuple(one.worker for one in lost_of(events)),
+            lost=lost,
             paused=reader.value("paused_at", None) is not None,
             stop_asked=any(event.kind == "stop_asked" for event in events),
         )
@@ -145,6 +177,21 @@ def _open_books(reader: RunReader) -> Counter[tuple[str, str]]:
         if window.imbalance:
             books[window.endpoint, window.phase] += window.imbalance
     return Counter({key: number for key, number in books.items() if number})
+
+
+def _reported(reader: RunReader, reports: Mapping[str, Mapping[int, Ranges]]) -> tuple[dict[str, int], int]:
+    """Return by worker up to which second nothing is missing among its reports, and the last one of any.
+
+    A worker with a hole among them has it to send again, or it is gone; it is of the last two minutes.
+    """
+    found: dict[str, int] = {}
+    for row in reader.fleet():
+        found[row.worker] = max(found.get(row.worker, -1), row.second)
+    last = max(found.values(), default=-1)
+    for worker, incarnations in reports.items():
+        if worker in found and any(ranges.gaps() for ranges in incarnations.values()):
+            found[worker] = max(found[worker] - REMEMBERED, -1)
+    return found, last
 
 
 def _reports(reader: RunReader) -> dict[str, dict[int, Ranges]]:

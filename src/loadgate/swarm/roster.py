@@ -29,7 +29,7 @@ LOST_AFTER = float(LEASE)
 REPORT_WITHIN = 2.5
 """Seconds after the end of a second by which a worker must have reported it, or it is late: long enough to
 know of most workers that died in it, since the row of that second is written then."""
-_REMEMBERED = 120
+REMEMBERED = 120
 """Seconds for which it is remembered at least how many arrivals of each second a worker reported."""
 _PRUNED = 30
 """Seconds that gather before those that are past remembering are forgotten."""
@@ -73,6 +73,8 @@ class Worker:
     """By endpoint and phase: arrivals that it reported, less their endings."""
     seen: dict[int, Ranges] = field(default_factory=dict)
     """By incarnation: the sequence numbers of the reports that came."""
+    was_before: bool = False
+    """Whether a master before this one may have given it leases, of which it has yet to report."""
 
     @property
     def is_complete(self) -> bool:
@@ -207,8 +209,8 @@ class Roster:
             count_arrivals(worker.recorded, head)
         if not any(seen.gaps() for seen in worker.seen.values()):
             worker.whole = worker.reported
-            if len(worker.recorded) > _REMEMBERED + _PRUNED:
-                worker.recorded = _recent(worker.recorded, worker.whole - _REMEMBERED)
+            if len(worker.recorded) > REMEMBERED + _PRUNED:
+                worker.recorded = _recent(worker.recorded, worker.whole - REMEMBERED)
         return True
 
     def ledger(self, second: int, unoffered: int = 0) -> LedgerRow:
