@@ -18,6 +18,9 @@ from loadgate.store.schema import Schema
 _BUSY_MS = 5_000
 # After a checkpoint the write-ahead log is cut back to this, so a slow reader does not leave it huge.
 _WAL_KEPT_BYTES = 16 * 2**20
+# A process that follows a run for a week holds several readers, and SQLite's own 2 MB of each would fill bit by
+# bit. Rows are read in order, once, so keeping more of them gains nothing.
+_READER_CACHE_KIB = 512
 
 
 @dataclass
@@ -152,6 +155,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 def _probe(connection: sqlite3.Connection) -> sqlite3.Connection:
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:
         connection.close()
