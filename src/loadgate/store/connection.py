@@ -18,8 +18,8 @@ from loadgate.store.schema import Schema
 _BUSY_MS = 5_000
 # After a checkpoint the write-ahead log is cut back to this, so a slow reader does not leave it huge.
 _WAL_KEPT_BYTES = 16 * 2**20
-# A process that follows a run for a week holds several readers, and SQLite's own 2 MB of each would fill bit by
-# bit. Rows are read in order, once, so keeping more of them gains nothing.
+# A process that follows a run for a week holds several readers, and SQLite's own 2 MB of each would fill bit
+# by bit. Rows are read in order, once, so keeping more of them gains nothing.
 _READER_CACHE_KIB = 512
 
 
