@@ -10,8 +10,8 @@ the service counted in it. Both are judged by how much the medians of the first 
 differ: what creeps, differs there.
 
 A CPU second is not always worth the same: a virtual machine shares its cores with others, whose work takes
-clock rate and caches away. So a fixed piece of work is done at each sample, and a minute's cost is divided by
-what that work cost in it, over its mean. `raw` is the change without that; `spread` is (greatest - smallest) /
+clock rate and caches away. So a fixed piece of work is done at each sample; a minute's cost is divided by
+what that work cost in it, over its mean. `raw` is the change without that, `spread` (greatest - smallest) /
 mean of the minutes, of which the service, which nobody suspects, shows how much of it is the machine's.
 Processes that use less than 1% of a core are not judged by their CPU: a request's part is in the noise.
 
