@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from loadgate.measure.delta import Failure
 from loadgate.report.follow import Follower
+from loadgate.store.blocks import LEAST
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
 
@@ -128,6 +129,21 @@ def test_a_window_that_changes_too_late_is_told_and_then_read_again(
     assert (late.total.count("ok"), late.late) == (60, 1)
     anew = follower.refresh({}, 72.0)
     assert (anew.total.count("ok"), anew.late) == (65, 0)
+
+
+def test_who_was_away_while_old_seconds_were_merged_counts_none_twice(
+    run: Any, make_plan: Make, make_window: Make
+) -> None:
+    """Read at 15, merged up to 140 at 200: seconds 10 to 14 are in rows with some that were not seen yet."""
+    follower = Follower(run.folder, make_plan())
+    for second in range(15):
+        run.ship(make_window(second, {10: 1}))
+    assert follower.refresh({}, 15.0).total.count("ok") == 15
+    for second in range(15, 200):
+        run.ship(make_window(second, {10: 1}))
+    while run.writer.compact(200.0, LEAST):
+        pass
+    assert follower.refresh({}, 200.0).total.count("ok") == 200
 
 
 def test_recent_percentiles_are_of_the_last_ten_complete_seconds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -25,6 +26,7 @@ from loadgate.report.snapshot import (
 )
 from loadgate.report.states import States, series_judged
 from loadgate.report.trend import Trend
+from loadgate.store.blocks import LEAST
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.watch import Reading
@@ -40,6 +42,8 @@ READ_AGAIN: Final = 20_000
 """Windows up to which the run is read again from its start when an old one has changed: about a second."""
 READ_AGAIN_EVERY: Final = 10.0
 """Seconds of run time between two such readings."""
+AWAY_S: Final = LEAST.full / 2
+"""Seconds without a reading after which a run is read anew: seconds that are known may be merged with others."""
 
 
 class Follower:
@@ -57,6 +61,7 @@ class Follower:
         self._fleet: dict[str, FleetRow] = {}
         self._failures: tuple[FailureView, ...] = ()
         self._read_at = 0.0
+        self._seen_at = -math.inf
         self._states = States(plan, self._steady)
         self._begin()
 
@@ -111,7 +116,10 @@ class Follower:
         if self._anchor is None:
             anchor = reader.value("anchor", None)
             self._anchor = float(anchor["monotonic"]) if anchor else None
-        self._read_again_if_late(self._now(now))
+        at = self._now(now)
+        if at - self._seen_at > AWAY_S:
+            self._begin()
+        self._read_again_if_late(at)
         revision, windows = reader.changes(self._revision)
         # Workers report the same second at different times: look back a little for the slower ones.
         newest = max((row.second for row in self._fleet.values()), default=None)
@@ -119,6 +127,7 @@ class Follower:
             known = self._fleet.get(row.worker)
             if known is None or row.second >= known.second:
                 self._fleet[row.worker] = row
+        self._seen_at = at
         if revision == self._revision:
             return
         self._revision = revision
