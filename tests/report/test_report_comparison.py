@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from loadgate.report.calibration import render as render_calibration
-from loadgate.report.comparison import markdown, render
+from loadgate.report.comparison import MOST_ROWS, markdown, render
+from loadgate.report.html.compare import MOST_ROWS as MOST_ON_PAGE
+from loadgate.report.html.compare import compared
 
 PASSED: dict[str, Any] = {
     "endpoint": "emotion",
@@ -173,6 +175,33 @@ def test_markdown_of_many_rows_is_cut() -> None:
     assert "and 21 more rows, none of them worse" in text
     assert text.count("\n| PASS") == 39
     assert "| FAIL | emotion p99" in text
+
+
+def rows(number: int, **changes: Any) -> list[dict[str, Any]]:
+    """Return so many rows that differ in their endpoint."""
+    return [PASSED | {"endpoint": f"e{n}"} | changes for n in range(number)]
+
+
+def test_a_page_of_two_runs_cuts_no_failed_row_for_a_warning() -> None:
+    """After 200 warnings the failed row still comes first, and the cut warning and pass are counted."""
+    warned = rows(MOST_ON_PAGE, verdict="WARN")
+    found = compared(content(*warned, *rows(1), FAILED))
+    assert [row.verdict for row in found.rows[:2]] == ["FAIL", "WARN"]
+    assert found.more == "and 2 more rows: 1 WARN, 1 PASS"
+
+
+def test_a_page_of_two_runs_says_none_worse_only_where_that_is_so() -> None:
+    """Of 201 failed rows the one that is cut is worse; of 201 that pass it is not."""
+    failed = compared(content(*rows(MOST_ON_PAGE + 1, verdict="FAIL")))
+    assert failed.more == "and 1 more row: 1 FAIL"
+    assert compared(content(*rows(MOST_ON_PAGE + 1))).more == "and 1 more row, none of them worse"
+
+
+def test_markdown_of_a_comparison_tells_failed_rows_that_it_cuts() -> None:
+    """In the table, and in the reasons below it."""
+    lines = markdown(content(*rows(MOST_ROWS + 2, verdict="FAIL"), *rows(3))).splitlines()
+    assert "and 5 more rows: 2 FAIL, 3 PASS" in lines
+    assert "- and 2 more rows: 2 FAIL" in lines
 
 
 def test_a_calibration_says_the_noise_and_the_way() -> None:

@@ -107,6 +107,18 @@ def test_a_long_table_shows_what_does_not_pass() -> None:
     assert len(written.splitlines()) < 100
 
 
+def test_a_long_table_cuts_no_failed_row_for_a_warning() -> None:
+    """Behind 60 warnings the last row fails: it comes first."""
+    content = _content("pass")
+    row = content["objectives"][0]
+    content["objectives"] = [{**row, "name": f"row {n}", "verdict": "WARN"} for n in range(60)] + [
+        {**row, "name": "the bad one", "verdict": "FAIL"}
+    ]
+    written = markdown.render(content)
+    assert "**FAIL** | the bad one" in written
+    assert "1 more row in verdict.json." in written
+
+
 def test_many_reasons_are_counted() -> None:
     """Ten are told, the most telling first, and how many more there are."""
     content = _content("fail") | {"reasons": [f"reason {n}" for n in range(25)]}

@@ -13,6 +13,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from loadgate.plan.units import format_duration, format_number, format_rate, format_share
+from loadgate.report.cut import left_out, verdict_of, worst_first
 from loadgate.report.markup import escaped
 from loadgate.report.text import STYLES, clean, columns, console_for, is_terminal, symbols_for, wrapped
 
@@ -29,10 +30,9 @@ HEADINGS: Final = (
 RIGHT: Final = (3, 4, 5, 6, 7)
 INDENT: Final = "    "
 MOST_ROWS: Final = 40
-"""Rows of the Markdown table; those that pass are left out first."""
+"""Rows of the Markdown table; the best are left out first."""
 
 _SPELLED_TO: Final = 100.0
-_ORDER: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
 
 
 def print_comparison(content: Mapping[str, Any], path: Path | None) -> None:
@@ -64,7 +64,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     """Return a comparison as Markdown, ending with a newline."""
     lines = [f"### {content['verdict']}: {escaped(title(content))}", ""]
     lines += [f"- {escaped(reason)}" for reason in own_reasons(content)]
-    rows = sorted(content["rows"], key=lambda row: _ORDER.index(row["verdict"]))
+    rows = worst_first(content["rows"], verdict_of)
     if rows:
         lines += ["", "| result | row | baseline | candidate | change | 95% bounds | floor |"]
         lines += ["|---|---|---:|---:|---:|---:|---:|"]
@@ -73,16 +73,22 @@ def markdown(content: Mapping[str, Any]) -> str:
         written = (row["verdict"], name, *cells(row))
         lines.append(f"| {' | '.join(escaped(cell) for cell in written)} |")
     if len(rows) > MOST_ROWS:
-        lines += ["", f"and {len(rows) - MOST_ROWS} more rows, none of them worse"]
+        lines += ["", more_rows(rows[MOST_ROWS:])]
     bad = [row for row in rows if row["verdict"] != "PASS"]
     if bad:
         lines += ["", "<details><summary>why</summary>", ""]
         lines += [f"- {escaped(_reason_of(row))}" for row in bad[:MOST_ROWS]]
+        lines += [f"- {more_rows(bad[MOST_ROWS:])}"] if bad[MOST_ROWS:] else []
         lines += ["", "</details>"]
     told = list(notes(content))
     if told:
         lines += ["", *(f"- {escaped(note)}" for note in told)]
     return "\n".join(lines) + "\n"
+
+
+def more_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say what rows were left out; that none is worse only where all of them pass. "" of none."""
+    return left_out([verdict_of(row) for row in rows], passing="none of them worse")
 
 
 def own_reasons(content: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from loadgate.report import comparison
+from loadgate.report.cut import verdict_of, worst_first
 from loadgate.report.evidence import (
     confidence,
     headline,
@@ -77,7 +78,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Give the table of objectives."""
     shown = rows
     if len(rows) > MOST_ROWS:
-        shown = sorted(rows, key=lambda row: row["verdict"] == "PASS")[:MOST_ROWS]
+        shown = worst_first(rows, verdict_of)[:MOST_ROWS]
     told = {confidence(row) for row in shown if row["interval"]} or {"95%"}
     headings = (*_HEADINGS[:_INTERVAL], f"{min(told)} interval", *_HEADINGS[_INTERVAL + 1 :])
     for cells in (headings, _RULER, *map(_cells, shown)):

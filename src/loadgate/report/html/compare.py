@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from loadgate.measure.window import ALL
 from loadgate.report import comparison as told
+from loadgate.report.cut import verdict_of, worst_first
 from loadgate.report.html import view
 from loadgate.report.html.charts import Chart, Line, line_of, named, nines_of, per_second, spectrum_line
 from loadgate.report.html.collect import RunData
@@ -84,8 +85,7 @@ def compared(content: Mapping[str, Any] | None, refused: str = "") -> Compared:
     """Return what a comparison says, in the words of the console."""
     if content is None:
         return Compared("NOT COMPARED", "?", "The two runs cannot be compared", (), (), (), clean(refused))
-    rows = sorted(content["rows"], key=lambda row: row["verdict"] == "PASS")
-    left_out = len(rows) - MOST_ROWS
+    rows = worst_first(content["rows"], verdict_of)
     return Compared(
         content["verdict"],
         SYMBOLS.get(content["verdict"], "?"),
@@ -101,7 +101,7 @@ def compared(content: Mapping[str, Any] | None, refused: str = "") -> Compared:
             for row in rows[:MOST_ROWS]
         ),
         tuple(clean(note) for note in told.notes(content)),
-        more=f"and {left_out} more rows, none of them worse" if left_out > 0 else "",
+        more=told.more_rows(rows[MOST_ROWS:]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from loadgate.plan.units import format_duration
 from loadgate.report import verdict_facts
+from loadgate.report.cut import left_out, verdict_of, worst_first
 from loadgate.report.evidence import (
     confidence,
     in_violation,
@@ -68,11 +69,12 @@ def summary_of(data: RunData) -> Summary:
         facts = _facts_of_values(data.values)
         scenario = text_of(data.values.get("scenario")) or data.id
         return Summary("NO VERDICT", "?", scenario, data.id, "", _without(data), facts, (), "95% bounds", "")
-    rows = sorted(content["objectives"], key=lambda row: row["verdict"] == "PASS")[:MOST_OBJECTIVES]
-    if len(rows) == len(content["objectives"]):
-        rows = content["objectives"]
+    # A table that is shown whole keeps the order of its plan.
+    fits = len(content["objectives"]) <= MOST_OBJECTIVES
+    ordered = content["objectives"] if fits else worst_first(content["objectives"], verdict_of)
+    rows = ordered[:MOST_OBJECTIVES]
     told = {confidence(row) for row in rows if row["interval"]} or {"95%"}
-    left_out = len(content["objectives"]) - len(rows)
+    cut = left_out([verdict_of(row) for row in ordered[MOST_OBJECTIVES:]])
     return Summary(
         content["verdict"],
         SYMBOLS.get(content["verdict"], "?"),
@@ -83,7 +85,7 @@ def summary_of(data: RunData) -> Summary:
         tuple(_facts(data, content)),
         tuple(objective_of(row) for row in rows),
         f"{min(told)} bounds",
-        f"{counted(left_out, 'more row')} in {data.verdict_file}" if left_out else "",
+        f"{cut}; all are in {data.verdict_file}" if cut else "",
         bool(content["void"]),
     )
 
