@@ -262,6 +262,12 @@ def test_writing_again_never_overwrites(make: Any, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["verdict-2.json", "verdict.json"]
 
 
+def test_a_new_verdict_is_the_newest(make: Any, tmp_path: Path) -> None:
+    """It takes no place that became free below the newest one: nobody would read it there."""
+    (tmp_path / "verdict-3.json").write_text("{}")
+    assert write(RunFolder(tmp_path), good(make)) == tmp_path / "verdict-4.json"
+
+
 def test_a_folder_that_is_gone_is_an_error_of_ours(make: Any, tmp_path: Path) -> None:
     """It names the folder and what to do."""
     with pytest.raises(StoreError, match="cannot write a verdict"):

@@ -103,12 +103,8 @@ def describe(run: RunFolder) -> dict[str, Any]:
 
 
 def _verdict_of(run: RunFolder) -> str | None:
-    number, latest = 1, None
-    while (path := run.verdict_path(number)).is_file():
-        latest, number = path, number + 1
-    if latest is None:
-        return None
     try:
-        return str(orjson.loads(latest.read_bytes())["verdict"])
+        number = run.newest_verdict()
+        return str(orjson.loads(run.verdict_path(number).read_bytes())["verdict"]) if number else None
     except (orjson.JSONDecodeError, KeyError, OSError):
         return None

@@ -101,11 +101,8 @@ def reach(folder: RunFolder) -> Reached:
 
 
 def verdicts(folder: RunFolder) -> int:
-    """Count the stored verdicts of a run."""
-    number = 0
-    while folder.verdict_path(number + 1).is_file():
-        number += 1
-    return number
+    """Return the number of a run's newest verdict; 0 without any."""
+    return folder.newest_verdict()
 
 
 def _refuse_elsewhere(folder: RunFolder, holder: Holder) -> None:

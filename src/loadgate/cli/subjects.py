@@ -91,10 +91,8 @@ def verdict_of(folder: RunFolder) -> Mapping[str, Any]:
 
 def newest_verdict(folder: RunFolder) -> Path | None:
     """Name the verdict that was written last, None where there is none."""
-    number, newest = 1, None
-    while (path := folder.verdict_path(number)).is_file():
-        newest, number = path, number + 1
-    return newest
+    number = folder.newest_verdict()
+    return folder.verdict_path(number) if number else None
 
 
 def refuse_unlike(

@@ -232,7 +232,8 @@ def _publish(run: RunFolder, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        for n in count(1):
+        # Behind the newest, so that this one is the newest even where one between them is gone.
+        for n in count(run.newest_verdict() + 1):
             path = run.verdict_path(n)
             # A link fails where the name is taken, which a rename would not.
             with suppress(FileExistsError):

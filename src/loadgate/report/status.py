@@ -164,11 +164,9 @@ def _disk(folder: Path) -> dict[str, int | None]:
 
 
 def _stored_verdict(run: RunFolder) -> str | None:
-    latest, count = None, 1
-    while (path := run.verdict_path(count)).is_file():
-        latest, count = path, count + 1
     with suppress(OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        return str(orjson.loads(latest.read_bytes())["verdict"]) if latest is not None else None
+        number = run.newest_verdict()
+        return str(orjson.loads(run.verdict_path(number).read_bytes())["verdict"]) if number else None
     return None
 
 

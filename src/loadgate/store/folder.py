@@ -38,6 +38,7 @@ from loadgate.store.values import read_value
 
 LATEST = "latest"
 _ID_TIME = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")
+_VERDICT = re.compile(r"verdict(?:-([2-9]|[1-9]\d+))?\.json")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_LENGTH = 80
 # Two runs may start in the same second; a thousand of the same scenario do not.
@@ -87,6 +88,16 @@ class RunFolder:
         if n < 1:
             raise ValueError(f"verdicts are counted from 1, not {n}")
         return self.path / ("verdict.json" if n == 1 else f"verdict-{n}.json")
+
+    def newest_verdict(self) -> int:
+        """Return the highest number of a verdict there is, whatever is missing below it; 0 without any.
+
+        Raises OSError where the folder cannot be listed; one that is not there has none.
+        """
+        if not self.path.is_dir():
+            return 0
+        found = (_VERDICT.fullmatch(entry.name) for entry in self.path.iterdir())
+        return max((int(name[1] or 1) for name in found if name is not None), default=0)
 
 
 def results_root(option: str | None, scenario_file: Path | None) -> Path:
