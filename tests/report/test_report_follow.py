@@ -213,6 +213,25 @@ def test_a_worker_that_no_longer_reports_is_silent_and_holds_nothing_up(
     assert (snapshot.until, snapshot.in_flight) == (10.0, 3)
 
 
+@pytest.mark.parametrize(("now", "reporting"), [(25.0, 2), (25.1, 1), (26.1, 0), (400.0, 0)])
+def test_workers_that_all_stop_are_silent(
+    now: float, reporting: int, run: Any, make_plan: Make, make_row: Make
+) -> None:
+    """Each 15 s after the last second that it told of ended, at 10 s and 11 s, though no other goes on."""
+    follower = Follower(run.folder, make_plan())
+    run.ship(worker="w1", fleet=tuple(make_row(second, "w1", in_flight=3) for second in range(10)))
+    run.ship(worker="w2", fleet=tuple(make_row(second, "w2", in_flight=4) for second in range(11)))
+    snapshot = follower.refresh({}, now)
+    assert (snapshot.reporting, snapshot.in_flight) == (reporting, {2: 7, 1: 4, 0: 0}[reporting])
+
+
+def test_a_worker_is_not_silent_for_being_done(run: Any, make_plan: Make, make_row: Make) -> None:
+    """After the planned 205 s nothing is due: whoever told of second 190 or later is no silent worker."""
+    follower = Follower(run.folder, make_plan())
+    run.ship(worker="w1", fleet=tuple(make_row(second, "w1") for second in range(195)))
+    assert follower.refresh({}, 1000.0).reporting == 1
+
+
 @pytest.mark.parametrize(
     ("now", "phase", "level", "elapsed"),
     [(2.0, "ramp", 40.0, 2.0), (100.0, "steady", 100.0, 100.0), (206.0, "drain", 0.0, 205.0)],

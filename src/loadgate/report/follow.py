@@ -37,6 +37,8 @@ RATE_S: Final = 5
 """Seconds over which the achieved rate is taken."""
 SILENT_S: Final = 5
 """Seconds without a report after which a worker no longer holds up the view."""
+ALL_SILENT_S: Final = 15
+"""Seconds of planned load without a report after which a worker is silent even if no other reports either."""
 MOST_FAILURES: Final = 3
 READ_AGAIN: Final = 20_000
 """Windows up to which the run is read again from its start when an old one has changed: about a second."""
@@ -166,7 +168,8 @@ class Follower:
         begun = self._anchor is not None or bool(self._totals)
         objectives = self._states.now(self._judged(until), until, now) if begun else self._waiting()
         newest = max((row.second for row in self._fleet.values()), default=0)
-        workers = tuple(_worker(row, newest) for _, row in sorted(self._fleet.items()))
+        due = min(now, self._timeline.end)
+        workers = tuple(_worker(row, newest, due) for _, row in sorted(self._fleet.items()))
         return Snapshot(
             now=now,
             until=until,
@@ -234,7 +237,11 @@ def _latency(windows: Sequence[Window]) -> Latency:
     return Latency(histogram.total + infinite, p50, p95, p99)
 
 
-def _worker(row: FleetRow, newest: int) -> WorkerView:
+def _worker(row: FleetRow, newest: int, due: float) -> WorkerView:
+    """Return a worker's view; `newest` is the last second that any told of, all should tell until `due`.
+
+    Beside others that report it is silent soon; with all of them it is where nothing came for longer.
+    """
     return WorkerView(
         name=row.worker,
         cpu=row.cpu,
@@ -242,7 +249,7 @@ def _worker(row: FleetRow, newest: int) -> WorkerView:
         users=row.users,
         start_lag_p99_us=row.start_lag_p99_us,
         loop_lag_p99_us=row.loop_lag_p99_us,
-        silent=row.second <= newest - SILENT_S,
+        silent=row.second <= newest - SILENT_S or row.second + row.span < due - ALL_SILENT_S,
     )
 
 
