@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -20,7 +21,7 @@ from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario
 from loadgate.report.html import run_charts
 from loadgate.report.html import timeline as timeline_module
-from loadgate.report.html.fleet import read_fleet, silences
+from loadgate.report.html.fleet import read_fleet, silences, told_spans
 from loadgate.report.html.frame import MOST_PARTS, Frame, frame_of
 from loadgate.report.html.probes import reading_parts
 from loadgate.report.html.timeline import (
@@ -189,20 +190,49 @@ def test_stretches_that_touch_are_one() -> None:
 # ---- the fleet and the probes
 
 
+def spans(*rows: tuple[int, int]) -> list[Span]:
+    """Return what rows of (second, seconds) tell of."""
+    return [Span(second, second + length) for second, length in rows]
+
+
 @pytest.mark.parametrize(
-    ("seconds", "gaps"),
+    ("told", "end", "gaps"),
     [
-        ([0, 1, 2, 3], []),
-        ([0, 1, 2, 9, 10, 11], [(3, 9)]),
-        ([0, 60, 120, 130, 140, 150, 151, 152], []),
-        ([0, 60, 120, 600, 660], [(121, 600)]),
-        ([7], []),
-        ([], []),
+        (spans((0, 4)), 4, []),
+        (spans((0, 3), (9, 3)), 12, [(3, 9)]),
+        # Two pauses in a row, as long as each other.
+        (spans((0, 10), (60, 1), (110, 10)), 120, [(10, 60), (61, 110)]),
+        # Merged rows of 60 s and 10 s before those of a second.
+        (spans((0, 60), (60, 60), (120, 10), (130, 10), (140, 1), (141, 1)), 142, []),
+        (spans((0, 60), (60, 60), (120, 60), (600, 60)), 660, [(180, 600)]),
+        # To the end of the run.
+        (spans((0, 10)), 40, [(10, 40)]),
+        # A busy loop leaves out two seconds, not three.
+        (spans((0, 1), (3, 1), (7, 1)), 10, [(4, 7)]),
+        (spans((7, 1)), 8, []),
+        ([], 100, []),
     ],
 )
-def test_a_silence_is_long_beside_the_reports_around_it(seconds, gaps) -> None:
-    """Reports of an old part of a run stand for 10 or 60 s: they are no silence, a pause among them is."""
-    assert [(one.start, one.end) for one in silences(seconds)] == gaps
+def test_a_silence_is_where_no_row_tells_of_any_second(told, end, gaps) -> None:
+    """3 s or more, whatever lies beside it, and also where nobody came back."""
+    assert [(one.start, one.end) for one in silences(told, end)] == gaps
+
+
+def test_a_merged_row_tells_of_the_seconds_that_had_a_report(make_row) -> None:
+    """Of ten seconds from 60 on bits 0, 1 and 9 are set: those three, in two stretches."""
+    row = replace(make_row(60), span=10, told=0b10_0000_0011)
+    assert list(told_spans(row)) == [Span(60, 62), Span(69, 70)]
+    assert list(told_spans(make_row(7))) == [Span(7, 8)]
+
+
+def test_a_fleet_that_never_comes_back_is_silent_to_the_end(run, make_row) -> None:
+    """The master expected a worker until second 20; its last row is of second 4, and then nothing came."""
+    run.ship(*(filled(second, [1000]) for second in range(5)), fleet=tuple(make_row(n) for n in range(5)))
+    run.writer.commit(ledger=[LedgerRow(second, 1, int(second < 5), 0, 0, 0) for second in range(20)])
+    with RunReader(run.folder.database) as reader:
+        fleet = read_fleet(reader, frame_of(0, 5))
+    assert fleet is not None
+    assert fleet.silent == (Span(5, 20),)
 
 
 def test_the_worst_of_a_part_is_kept(run, make_row) -> None:

@@ -6,19 +6,18 @@ reported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 from loadgate.measure.delta import FleetRow
 from loadgate.report.html.frame import Frame, frame_of
-from loadgate.report.html.timeline import MOST_SPANS, Span
+from loadgate.report.html.timeline import MOST_SPANS, Span, joined
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.reader import RunReader
 
-GAP_TIMES: Final = 3
-"""A pause between reports this many times as long as those beside it is a gap."""
+SHORTEST_SILENCE: Final = 3
+"""Seconds without a report of any worker that are a silence."""
 
 
 @dataclass(slots=True)
@@ -61,19 +60,21 @@ class FleetParts:
 class _Building:
     frame: Frame
     parts: dict[int, FleetPart] = field(default_factory=dict)
-    seconds: list[int] = field(default_factory=list)
+    told: list[Span] = field(default_factory=list)
+    expected_until: int = 0
+    """The end of the last second in which the master expected some worker."""
     workers: set[str] = field(default_factory=set)
 
     def part(self, second: int) -> FleetPart:
         return self.parts.setdefault(self.frame.part_of(second), FleetPart())
 
     def fleet(self, rows: Iterable[FleetRow]) -> None:
-        flying = 0
+        flying, second = 0, None
         for row in rows:
-            if not self.seconds or row.second != self.seconds[-1]:
-                self.seconds.append(row.second)
-                flying = 0
+            if row.second != second:
+                flying, second = 0, row.second
             flying += row.in_flight
+            self._tell(row)
             self.workers.add(row.worker)
             part = self.part(row.second)
             part.rows += 1
@@ -84,6 +85,15 @@ class _Building:
             part.rss = max(part.rss, row.rss)
             part.in_flight = max(part.in_flight, flying)
 
+    def _tell(self, row: FleetRow) -> None:
+        """Note the seconds that a row tells of, in few stretches: rows come in order of time."""
+        for span in told_spans(row):
+            last = self.told[-1] if self.told else None
+            if last is not None and last.start <= span.start <= last.end:
+                self.told[-1] = Span(last.start, max(last.end, span.end))
+            else:
+                self.told.append(span)
+
     def ledger(self, rows: Iterable[LedgerRow]) -> None:
         for row in rows:
             part = self.part(row.second)
@@ -92,6 +102,8 @@ class _Building:
             part.late = max(part.late, row.late)
             part.lost = max(part.lost, row.lost)
             part.unoffered += row.unoffered
+            if row.expected:
+                self.expected_until = max(self.expected_until, row.second + row.span)
 
 
 def read_fleet(reader: RunReader, frame: Frame | None) -> FleetParts | None:
@@ -112,21 +124,31 @@ def read_fleet(reader: RunReader, frame: Frame | None) -> FleetParts | None:
     return FleetParts(
         frame,
         tuple(building.parts.get(number) for number in range(frame.count)),
-        silences(building.seconds)[:MOST_SPANS],
+        silences(building.told, max(frame.end, building.expected_until))[:MOST_SPANS],
         len(building.workers),
     )
 
 
-def silences(seconds: list[int]) -> tuple[Span, ...]:
-    """Return the pauses in which nobody reported, of the run seconds that have a report, in order.
+def told_spans(row: FleetRow) -> Iterator[Span]:
+    """Give the seconds that a row tells of: one, or those of a merged row that had a report."""
+    start = None
+    for place in range(row.span + 1):
+        if row.told >> place & 1 and place < row.span:
+            start = place if start is None else start
+        elif start is not None:
+            yield Span(row.second + start, row.second + place)
+            start = None
 
-    Reports of an old part of a run may stand for 10 or 60 s, so a pause counts by those beside it: one
-    that is more than `GAP_TIMES` as long as the longer of its neighbours.
+
+def silences(told: Collection[Span], end: int) -> tuple[Span, ...]:
+    """Return the stretches in which nobody reported, between the seconds that were told of and up to `end`.
+
+    A worker whose loop is busy may leave out a second or two; that is none yet.
     """
-    steps = [after - before for before, after in pairwise(seconds)]
-    found = []
-    for number, step in enumerate(steps):
-        beside = max([*steps[max(0, number - 1) : number], *steps[number + 1 : number + 2]], default=1)
-        if step > GAP_TIMES * max(1, beside):
-            found.append(Span(seconds[number] + 1, seconds[number + 1]))
-    return tuple(found)
+    known = joined(told)
+    following = [*(span.start for span in known[1:]), end]
+    return tuple(
+        Span(span.end, after)
+        for span, after in zip(known, following, strict=False)
+        if after - span.end >= SHORTEST_SILENCE
+    )
