@@ -334,6 +334,36 @@ def test_a_verdict_that_is_damaged_in_its_depth_is_never_shown_in_part(tmp_path)
     assert "verdict.json is damaged" in words
 
 
+@pytest.mark.parametrize(
+    "damaged", [3, "none", ["an alert"], [None], [{"rule": "down"}], [{"fired_at": "noon"}]]
+)
+def test_damaged_alerts_of_a_verdict_end_no_report(runs, tmp_path, damaged) -> None:
+    """Neither of one run nor of two: what was measured is drawn, and what is damaged is told."""
+    run = RunFolder(tmp_path / runs["PASS"].id)
+    shutil.copytree(runs["PASS"].path, run.path)
+    content = json.loads(run.verdict_path(1).read_bytes()) | {"alerts": damaged}
+    run.verdict_path(1).write_text(json.dumps(content))
+    data = collect(run)
+    for page in (render_run(data), render_two(collect(runs["FAIL"]), data, None, "not alike")):
+        assert any(chart["id"].startswith("spectrum") for chart in data_of(page)["charts"])
+        assert re.search(r"no alerts to show|nor its alerts", Page(page).words)
+
+
+def test_a_damaged_verdict_costs_no_chart(runs, tmp_path) -> None:
+    """Its books are gone: the verdict is blamed and left out, what was measured is drawn all the same."""
+    run = RunFolder(tmp_path / runs["PASS"].id)
+    shutil.copytree(runs["PASS"].path, run.path)
+    content = json.loads(run.verdict_path(1).read_bytes()) | {"books": {}}
+    run.verdict_path(1).write_text(json.dumps(content))
+    page = render_run(collect(run))
+    whole = render_run(collect(runs["PASS"]))
+    names = [{chart["id"] for chart in data_of(text)["charts"]} for text in (page, whole)]
+    assert names[0] == names[1]
+    words = Page(page).words
+    assert "verdict.json is damaged" in words
+    assert "nothing that was measured" not in words
+
+
 def test_what_is_damaged_is_left_out_and_told(tmp_path) -> None:
     """Pages of run.db in the middle: the seconds in them are missing and marked, the others are drawn."""
     run = make(tmp_path)

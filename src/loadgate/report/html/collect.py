@@ -110,6 +110,9 @@ def collect(run: RunFolder, extent: Extent | None = None) -> RunData:
         attempt.missing.append("nothing was measured: the run database holds no window")
     attempt.missing += measured.timeline.faults if measured.timeline is not None else ()
     watched = _watched(run, measured, attempt)
+    alerts = watched.alerts
+    if verdict is not None:
+        alerts = attempt(lambda: _alerts(verdict), (), "no alerts to show: those of the verdict")
     notes = attempt(lambda: read_annotations(run), Annotations(), "no annotations")
     attempt.missing += notes.faults
     plan = attempt(lambda: _plan(run, measured.values), None, "no plan to show")
@@ -127,7 +130,7 @@ def collect(run: RunFolder, extent: Extent | None = None) -> RunData:
         failures=measured.failures,
         failure_times=measured.failure_times,
         events=measured.events,
-        alerts=tuple(verdict.get("alerts") or ()) if verdict is not None else watched.alerts,
+        alerts=alerts,
         annotations=notes.entries,
         missing=tuple(attempt.missing),
     )
@@ -158,13 +161,25 @@ def _verdict(run: RunFolder) -> tuple[str, Mapping[str, Any] | None]:
     return path.name, content
 
 
+def _alerts(verdict: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return the alerts of a verdict; ValueError where they are no list of objects."""
+    found = verdict.get("alerts") or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("they are no list of objects")
+    return tuple(found)
+
+
 def _measured(
     run: RunFolder, verdict: Mapping[str, Any] | None, attempt: _Attempts, extent: Extent | None
 ) -> _Measured:
     """Read the run database at one moment, piece by piece."""
     with RunReader(run.database) as reader, reader.snapshot():
         values = {key: attempt(partial(reader.value, key), None, f"no value of {key}") for key in VALUES}
-        busiest = _by_arrivals(verdict)
+        busiest = attempt(
+            lambda: _by_arrivals(verdict),
+            list[str](),
+            "endpoints are drawn in no order: the verdict",
+        )
         timeline = attempt(lambda: read_timeline(reader, busiest, extent), None, "nothing measured to show")
         frame = timeline.frame if timeline is not None else None
         return _Measured(

@@ -16,8 +16,9 @@ from loadgate.report.cut import verdict_of, worst_first
 from loadgate.report.html import view
 from loadgate.report.html.charts import Chart, Line, line_of, named, nines_of, per_second, spectrum_line
 from loadgate.report.html.collect import RunData
+from loadgate.report.html.marks import marks_of
 from loadgate.report.html.page import render
-from loadgate.report.html.report import chart_data
+from loadgate.report.html.report import chart_data, without_verdict
 from loadgate.report.html.summary import summary_of
 from loadgate.report.html.timeline import Point, Timeline
 from loadgate.report.text import SYMBOLS, clean
@@ -75,9 +76,11 @@ def _safe(data: RunData) -> RunData:
     try:
         summary_of(data)
         view.latency_table(data.verdict)
+        marks_of(data)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        missing = (f"no verdict to show: {data.verdict_file} is damaged ({error!r})", *data.missing)
-        return RunData(**{**vars(data), "verdict": None, "missing": missing})
+        if data.verdict is None:
+            raise
+        return without_verdict(data, error)
     return data
 
 

@@ -51,8 +51,13 @@ def render_run(data: RunData) -> str:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if data.verdict is None:
             raise
-        told = f"no verdict to show: {data.verdict_file} is damaged ({error!r})"
-        return _page(replace(data, verdict=None, missing=(told, *data.missing)))
+        return _page(without_verdict(data, error))
+
+
+def without_verdict(data: RunData, error: Exception) -> RunData:
+    """Return what is left of a run whose verdict is damaged in its depth: its alerts go with it."""
+    told = f"no verdict to show, nor its alerts: {data.verdict_file} is damaged ({error!r})"
+    return replace(data, verdict=None, alerts=(), missing=(told, *data.missing))
 
 
 def _page(data: RunData) -> str:
