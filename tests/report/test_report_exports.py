@@ -82,6 +82,18 @@ def test_the_reference_reader_reads_an_hdr_log_back(tmp_path: Path) -> None:
         assert counters(one) == counters(original.histogram("response.ok").to_hdr())
 
 
+def test_a_log_whose_start_is_unknown_names_no_moment(tmp_path: Path) -> None:
+    """Not 1970 either: it says so, and the reference reader has run time alone."""
+    path = tmp_path / "run.hlog"
+    path.write_bytes(b"".join(hlog_lines([window(60, 5000)], "response.ok", "run", None)))
+    text = path.read_text(encoding="ascii")
+    assert "#[The start of this run is not known: times are seconds of run time]\n" in text
+    assert "Time:" not in text
+    assert "1970" not in text
+    found = HistogramLogReader(str(path), HdrHistogram(1, 3_600_000_000, 3)).get_next_interval_histogram()
+    assert counters(found) == counters(window(60, 5000).histogram("response.ok").to_hdr())
+
+
 def test_percentiles_of_the_reference_reader_are_ours(tmp_path: Path) -> None:
     """Of 1000 values the ranks of p50, p99 and p99.9 are whole, so that every tool must agree."""
     values = [2_000 + 137 * number for number in range(1000)]

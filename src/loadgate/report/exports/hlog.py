@@ -21,14 +21,12 @@ def hlog_lines(windows: Iterable[Window], series: str, run: str, wall: float | N
     """Give the lines of one series; `windows` are in order of time, `wall` is the moment of run time 0.
 
     Windows of one endpoint that begin and end together (those of two phases) are one interval. A window
-    without a value of the series has no line. Start times are run time.
+    without a value of the series has no line. Start times are run time; where `wall` is None
+    nobody knows more, and no base time is written.
     """
     yield f"#[Loadgate: run {_comment(run)}, series {series}, values in microseconds]\n".encode()
     yield b"#[Histogram log format version 1.3]\n"
-    moment = wall or 0.0
-    told = datetime.fromtimestamp(moment, UTC).isoformat()
-    yield f"#[BaseTime: {moment:.3f} (seconds since epoch)]\n".encode()
-    yield f"#[StartTime: {moment:.3f} (seconds since epoch), {told}]\n".encode()
+    yield from _moments(wall)
     yield f"{LEGEND}\n".encode()
     for (second, span), together in groupby(windows, key=lambda window: (window.second, window.span)):
         parts: dict[str, list[Window]] = {}
@@ -41,6 +39,16 @@ def hlog_lines(windows: Iterable[Window], series: str, run: str, wall: float | N
             text = histogram.to_hdr().encode().decode("ascii")
             longest = histogram.maximum / 1000
             yield f"Tag={tag_of(endpoint)},{second:.3f},{span:.3f},{longest:.3f},{text}\n".encode()
+
+
+def _moments(wall: float | None) -> Iterator[bytes]:
+    """Give the lines that say when run time 0 was; one that says so where nobody knows."""
+    if wall is None:
+        yield b"#[The start of this run is not known: times are seconds of run time]\n"
+        return
+    told = datetime.fromtimestamp(wall, UTC).isoformat()
+    yield f"#[BaseTime: {wall:.3f} (seconds since epoch)]\n".encode()
+    yield f"#[StartTime: {wall:.3f} (seconds since epoch), {told}]\n".encode()
 
 
 def tag_of(endpoint: str) -> str:
