@@ -128,17 +128,14 @@ def _literal(text: str) -> str:
 
 
 def _rules(row: Objective) -> Iterator[Rule]:
-    value = _value(row)
     past = row.alert
-    limit = (
-        f"{past.op} {_number(past)}" if past is not None else f"{_WORSE[row.target.op]} {_number(row.target)}"
-    )
+    missed = _asked(row, f"{_WORSE[row.target.op]} {_number(row.target)}", retried=True)
     told = f"past its alert threshold {past.text}" if past is not None else f"not {row.target.text}"
     where = f"{_literal(row.name)}{f' {row.statistic}' if row.statistic else ''}"
     for_text = format_duration(row.for_)
     yield Rule(
         "LoadgateObjectivePastAlert" if past is not None else "LoadgateObjectiveMissed",
-        f"({value} {limit}) and {_STEADY}",
+        f"({_asked(row, f'{past.op} {_number(past)}') if past is not None else missed}) and {_STEADY}",
         row.for_,
         "critical",
         f"{where} is {told} for {for_text}: {{{{ $value }}}}.",
@@ -147,12 +144,33 @@ def _rules(row: Objective) -> Iterator[Rule]:
     if past is not None:
         yield Rule(
             "LoadgateObjectiveMissed",
-            f"({value} {_WORSE[row.target.op]} {_number(row.target)}) and {_STEADY}",
+            f"({missed}) and {_STEADY}",
             row.for_,
             "warning",
             f"{where} is not {row.target.text} for {for_text}: {{{{ $value }}}}.",
             row.name,
         )
+
+
+def _asked(row: Objective, limit: str, *, retried: bool = False) -> str:
+    """Return the query that asks whether a row is past a limit; `retried` counts retries as errors.
+
+    An error rate must be no milder than the judged row: a retry keeps that from passing, though it fails no
+    row, and what the run so far has lost stays in it, however long ago. Where nothing ended in the window
+    the rate has no value, and that of the run so far answers alone.
+    """
+    if row.metric != "error_rate":
+        return f"{_value(row)} {limit}"
+    so_far = f"max by (instance) (loadgate_objective_value{{objective={_label(row.name)}}})"
+    return f"{_errors(row, retried=retried)} {limit} or {so_far} {limit}"
+
+
+def _errors(row: Objective, *, retried: bool) -> str:
+    """Return the query of the share of errors in a row's window."""
+    ok = _rate(row, "loadgate_requests_total", 'outcome="ok"')
+    if retried:
+        ok = f"clamp_min({ok} - {_rate(row, 'loadgate_retries_total')}, 0)"
+    return f"1 - {ok} / {_rate(row, 'loadgate_requests_total')}"
 
 
 def _value(row: Objective) -> str:
@@ -162,12 +180,6 @@ def _value(row: Objective) -> str:
             f"loadgate_response_recent_seconds{{endpoint={_label(row.endpoint or ALL)},"
             f'quantile="{QUANTILES[row.rank]}"}}'
         )
-    if row.metric == "error_rate":
-        ok, ended = (
-            _rate(row, "loadgate_requests_total", 'outcome="ok"'),
-            _rate(row, "loadgate_requests_total"),
-        )
-        return f"1 - {ok} / {ended}"
     if row.metric == "throughput":
         return _rate(row, "loadgate_requests_total", 'outcome="ok"')
     if row.metric == "cache_hit_rate":
