@@ -95,6 +95,34 @@ def test_a_state_is_bounded() -> None:
     assert state["more_endpoints"] == 1000 - MOST_ENDPOINTS
 
 
+def test_a_state_leaves_out_nothing_that_is_worse() -> None:
+    """Of 203 rows, rules, workers and readings the bad ones come last in the plan, and are shown first."""
+    words = ["PASS"] * 201 + ["waiting", "FAIL"]
+    rows = tuple(ObjectiveState(f"r{n}", "", "< 1", word) for n, word in enumerate(words))
+    alerts = tuple(AlertView(f"a{n}", "low", "inactive") for n in range(202))
+    workers = tuple(WorkerView(f"w{n}", 0.1, 0, 1, 1.0, 1.0, silent=n == 202) for n in range(203))
+    readings = {("p", f"{n:03}"): Reading(1.0, "p", f"{n:03}", 1.0, "", 0.0) for n in range(202)}
+    readings["p", "999"] = Reading(1.0, "p", "999", None, "refused", 0.0)
+    shown = snapshot(objectives=rows, alerts=(*alerts, AlertView("bad", "high", "firing")), workers=workers)
+    state = live_state(plan(), "r", shown, readings)
+    assert [row["state"] for row in state["objectives"][:3]] == ["FAIL", "waiting", "PASS"]
+    assert [one["rule"] for one in state["alerts"][:2]] == ["bad", "a0"]
+    assert (state["workers"][0]["name"], state["probes"][0]["name"]) == ("w202", "p.999")
+    assert state["left_out"] == {
+        "objectives": "and 3 more rows: 3 PASS",
+        "alerts": "and 3 more rows: 3 inactive",
+        "workers": "and 3 more rows: 3 reporting",
+        "probes": "and 3 more rows: 3 read",
+    }
+
+
+def test_a_state_that_fits_keeps_the_order_of_its_plan() -> None:
+    """And says nothing of rows that are left out."""
+    state = live_state(plan(), "r", snapshot(), READINGS)
+    assert [row["state"] for row in state["objectives"]] == ["PASS", "FAIL"]
+    assert not any(state["left_out"].values())
+
+
 def test_before_the_load_a_state_says_so() -> None:
     """Which run it is, and that it has not begun."""
     state = live_state(plan(), "r", None, {})

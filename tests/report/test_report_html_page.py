@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,9 +21,15 @@ from loadgate.judge.verdict import judge, write
 from loadgate.measure.delta import Delta, Failure
 from loadgate.report.html.collect import RunData, collect, common_extent
 from loadgate.report.html.compare import compared, render_two
+from loadgate.report.html.fleet import FleetParts
+from loadgate.report.html.frame import frame_of
+from loadgate.report.html.marks import marks_left_out, marks_of
 from loadgate.report.html.page import library_file, render, script_json
 from loadgate.report.html.report import render_run, write_report
 from loadgate.report.html.summary import objective_of, summary_of
+from loadgate.report.html.timeline import Span
+from loadgate.report.html.view import happenings_table
+from loadgate.store.annotations import Annotation
 from loadgate.store.database import open_writer
 from loadgate.store.folder import RunFolder, create_run
 from report_runs import RATE, SCRIPT, START, make, window
@@ -177,6 +184,35 @@ def test_charts_hold_what_was_measured(runs, pages) -> None:
     assert emotion["lines"][0]["infinite"] == list(range(32, 47))
 
 
+def many_notes() -> RunData:
+    """Return a run of 450 annotations, an alert that fired after them, and a silence at its end."""
+    return RunData(
+        "r",
+        fleet=FleetParts(frame_of(0, 1000), (), (Span(900, 1000),)),
+        alerts=({"rule": "down", "severity": "high", "fired_at": 800.0, "resolved_at": 810.0, "text": "x"},),
+        annotations=tuple(Annotation(float(n), "", "note", f"n{n}") for n in range(450)),
+    )
+
+
+def test_alerts_and_gaps_are_drawn_before_annotations() -> None:
+    """400 marks are drawn: the two that came last among them, and the number of the others is told."""
+    marks = marks_of(many_notes())
+    assert [mark.kind for mark in marks[-2:]] == ["alert", "gap"]
+    assert [mark.start for mark in marks[:3]] == [0.0, 1.0, 2.0]
+    assert len(marks) == 400
+    assert marks_left_out(many_notes()) == "not drawn in the charts: 52 notes"
+    words = Page(render_run(many_notes())).words
+    assert "not drawn in the charts: 52 notes" in words
+
+
+def test_alerts_and_gaps_are_listed_before_annotations() -> None:
+    """Of 452 entries 200 are listed, in order of time, the alert and the silence among them."""
+    table = happenings_table(many_notes())
+    assert table is not None
+    assert ([row[1] for row in table.rows[-2:]], len(table.rows)) == (["alert", "gap"], 200)
+    assert table.more == "and 252 more entries"
+
+
 def test_marks_are_phases_alerts_gaps_and_annotations(pages) -> None:
     """With their times; the alert of the failing run, and the silence of the void one."""
     marks = data_of(pages["FAIL"])["marks"]
@@ -266,7 +302,7 @@ def test_a_script_that_would_end_its_element_is_refused(monkeypatch) -> None:
 def nothing_compared() -> dict:
     """Return what the page of two runs shows when there is nothing to show."""
     empty = {"sides": [], "spectra": [], "over_time": [], "latencies": [], "environments": []}
-    return {"compared": compared(None, "nothing"), **empty}
+    return {"compared": compared(None, "nothing"), "more_marks": "", **empty}
 
 
 def test_the_chart_library_keeps_its_licence(pages) -> None:
@@ -447,6 +483,18 @@ def test_two_runs_stand_beside_each_other(runs) -> None:
     charts = {chart["id"]: chart for chart in data_of(page)["charts"]}
     assert [line["name"] for line in charts["spectrum-0"]["lines"]] == ["baseline", "candidate"]
     assert charts["rate"]["lines"][0]["values"] == [100.0] * 65
+
+
+def test_a_page_of_two_runs_tells_the_objectives_that_it_cuts(runs) -> None:
+    """Of 201 objectives one that passes is left out beside the failed one, and the page says so."""
+    data = collect(runs["PASS"])
+    assert data.verdict is not None
+    row = data.verdict["objectives"][0]
+    rows = [row] * 200 + [row | {"verdict": "FAIL"}]
+    many = replace(data, verdict={**data.verdict, "objectives": rows})
+    words = Page(render_two(collect(runs["FAIL"]), many, None, "not alike")).words
+    assert "and 1 more row: 1 PASS; all are in verdict.json" in words
+    assert summary_of(many).objectives[0].verdict == "FAIL"
 
 
 def test_a_comparison_is_told_in_its_own_words() -> None:

@@ -78,7 +78,7 @@ def test_a_row_without_an_alert_threshold_fails_off_its_target(make_objective: M
 
 
 def test_an_error_rate_is_asked_no_milder_than_it_is_judged(make_objective: Make) -> None:
-    """A retry keeps the row from its target but fails nothing; the value of the run so far decides as well."""
+    """A retry keeps the row from its target but fails nothing; the run so far decides as well."""
     past, missed = rules_of([make_objective("error_rate", "< 1%", alert="> 5%", every=45.0)])[:2]
     assert "retries" not in past.expr
     assert "loadgate_retries_total" in missed.expr

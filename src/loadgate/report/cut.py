@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from loadgate.judge.results import SEVERITY
+from loadgate.report.snapshot import WAITING
 from loadgate.report.text import counted
 
-ORDER: Final = tuple(grade.value for grade in SEVERITY)
-"""The verdicts from the worst on; a word that is none of them comes before all, lest it be cut."""
+ORDER: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", WAITING, "PASS")
+"""The verdicts and the states of a live view, from the worst on; any other word comes before all of them."""
 
 Row = TypeVar("Row")
 

@@ -9,21 +9,26 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_number
-from loadgate.report.snapshot import EndpointView, Snapshot
+from loadgate.report.cut import ORDER, left_out
+from loadgate.report.snapshot import EndpointView, FailureView, ObjectiveState, Snapshot, WorkerView
 from loadgate.store.watch import Reading
 
 MOST_ENDPOINTS: Final = 20
 """Endpoints that are shown one by one, those with the most arrivals; the total holds all."""
 MOST_ROWS: Final = 200
-"""Objectives, alerts, workers or readings that are shown at most."""
+"""Objectives, alerts, workers or readings that are shown at most; of more, the worst are."""
+_ALERTS: Final = ("firing", "flapping", "pending", "inactive")
+_WORKERS: Final = ("silent", "reporting")
+_READINGS: Final = ("failed", "read")
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,11 @@ def live_state(
     }
     if snapshot is None:
         return state
-    busiest = sorted(snapshot.endpoints, key=lambda view: -view.count("arrivals"))[:MOST_ENDPOINTS]
-    kept = {view.name for view in busiest}
-    shown = [view for view in snapshot.endpoints if view.name in kept]
-    return state | {
+    return state | _of_time(snapshot) | _of_endpoints(snapshot) | _of_lists(snapshot, readings)
+
+
+def _of_time(snapshot: Snapshot) -> dict[str, Any]:
+    return {
         "begun": snapshot.begun,
         "now": snapshot.now,
         "until": snapshot.until,
@@ -84,56 +90,95 @@ def live_state(
         "requested": snapshot.requested,
         "in_flight": snapshot.in_flight,
         "late": snapshot.late,
+        "reporting": snapshot.reporting,
+        "expected": snapshot.expected or len(snapshot.workers),
+    }
+
+
+def _of_endpoints(snapshot: Snapshot) -> dict[str, Any]:
+    busiest = sorted(snapshot.endpoints, key=lambda view: -view.count("arrivals"))[:MOST_ENDPOINTS]
+    kept = {view.name for view in busiest}
+    shown = [view for view in snapshot.endpoints if view.name in kept]
+    return {
         "endpoints": [_endpoint(view) for view in shown],
         "more_endpoints": len(snapshot.endpoints) - len(shown),
         "total": _endpoint(snapshot.total),
-        "objectives": [
-            {
-                "title": row.title,
-                "target": row.target,
-                "state": row.state,
-                "value": row.value,
-                "n": row.n,
-                "reason": row.reason,
-            }
-            for row in snapshot.objectives[:MOST_ROWS]
-        ],
-        "alerts": [
-            {"rule": one.rule, "severity": one.severity, "state": one.state}
-            for one in snapshot.alerts[:MOST_ROWS]
-        ],
-        "workers": [
-            {
-                "name": worker.name,
-                "cpu": worker.cpu,
-                "users": worker.users,
-                "in_flight": worker.in_flight,
-                "start_lag": worker.start_lag_p99_us / 1000,
-                "silent": worker.silent,
-            }
-            for worker in snapshot.workers[:MOST_ROWS]
-        ],
-        "reporting": snapshot.reporting,
-        "expected": snapshot.expected or len(snapshot.workers),
-        "failures": [
-            {
-                "endpoint": one.endpoint,
-                "outcome": one.outcome,
-                "kind": one.kind,
-                "message": one.message,
-                "count": one.count,
-            }
-            for one in snapshot.failures
-        ],
-        "probes": [
-            {
-                "name": f"{probe}.{name}",
-                "value": "no data" if one.value is None else format_number(one.value),
-                "error": one.error,
-            }
-            for (probe, name), one in sorted(readings.items())[:MOST_ROWS]
-        ],
     }
+
+
+def _of_lists(snapshot: Snapshot, readings: Mapping[tuple[str, str], Reading]) -> dict[str, Any]:
+    """Give objectives, alerts, workers, failures and readings, and what is left out of each in words."""
+    objectives, more_objectives = _cut(snapshot.objectives, lambda row: row.state, ORDER)
+    alerts, more_alerts = _cut(snapshot.alerts, lambda one: one.state, _ALERTS)
+    workers, more_workers = _cut(snapshot.workers, _worker_state, _WORKERS)
+    probes, more_probes = _cut(sorted(readings.items()), lambda pair: _reading_state(pair[1]), _READINGS)
+    return {
+        "objectives": [_objective(row) for row in objectives],
+        "alerts": [{"rule": one.rule, "severity": one.severity, "state": one.state} for one in alerts],
+        "workers": [_worker(worker) for worker in workers],
+        "failures": [_failure(one) for one in snapshot.failures],
+        "probes": [_probe(f"{probe}.{name}", one) for (probe, name), one in probes],
+        "left_out": {
+            "objectives": more_objectives,
+            "alerts": more_alerts,
+            "workers": more_workers,
+            "probes": more_probes,
+        },
+    }
+
+
+def _cut(rows: Sequence[Row], state: Callable[[Row], str], order: Sequence[str]) -> tuple[Sequence[Row], str]:
+    """Return at most `MOST_ROWS` rows, and what is left out in words; a list that fits keeps its order."""
+    if len(rows) <= MOST_ROWS:
+        return rows, ""
+    places = {word: place for place, word in enumerate(order)}
+    ordered = sorted(rows, key=lambda row: places.get(state(row), -1))
+    return ordered[:MOST_ROWS], left_out([state(row) for row in ordered[MOST_ROWS:]])
+
+
+def _worker_state(worker: WorkerView) -> str:
+    return "silent" if worker.silent else "reporting"
+
+
+def _reading_state(reading: Reading) -> str:
+    return "failed" if reading.value is None else "read"
+
+
+def _objective(row: ObjectiveState) -> dict[str, Any]:
+    return {
+        "title": row.title,
+        "target": row.target,
+        "state": row.state,
+        "value": row.value,
+        "n": row.n,
+        "reason": row.reason,
+    }
+
+
+def _worker(worker: WorkerView) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "cpu": worker.cpu,
+        "users": worker.users,
+        "in_flight": worker.in_flight,
+        "start_lag": worker.start_lag_p99_us / 1000,
+        "silent": worker.silent,
+    }
+
+
+def _failure(one: FailureView) -> dict[str, Any]:
+    return {
+        "endpoint": one.endpoint,
+        "outcome": one.outcome,
+        "kind": one.kind,
+        "message": one.message,
+        "count": one.count,
+    }
+
+
+def _probe(name: str, one: Reading) -> dict[str, Any]:
+    value = "no data" if one.value is None else format_number(one.value)
+    return {"name": name, "value": value, "error": one.error}
 
 
 def _endpoint(view: EndpointView) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from rich.text import Text
 
 from loadgate.plan.plan import Plan
 from loadgate.plan.units import format_number
+from loadgate.report.cut import ORDER
 from loadgate.report.lines import micros, rate, requested
 from loadgate.report.snapshot import AlertView, EndpointView, ObjectiveState, Snapshot
 from loadgate.report.sparks import lately, spark
 from loadgate.report.text import STYLES, clean, columns, counted, run_seconds
 from loadgate.store.folder import RunFolder
 
-SEVERITY: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "waiting", "PASS")
 SEVERITIES: Final = ("critical", "high", "medium", "low")
 MOST_WORKERS: Final = 4
 MOST_ALERTS: Final = 3
@@ -105,9 +105,9 @@ def _objectives(snapshot: Snapshot, symbols: dict[str, str], room: int) -> list[
         return []
     most = max(1, room - 1)
     if len(rows) > most:
-        worst = sorted(rows, key=lambda row: SEVERITY.index(row.state))[: most - 1]
+        worst = sorted(rows, key=lambda row: ORDER.index(row.state))[: most - 1]
         kept = [row for row in rows if row in worst]
-        states = sorted({row.state for row in rows if row not in kept}, key=SEVERITY.index)
+        states = sorted({row.state for row in rows if row not in kept}, key=ORDER.index)
         more = [Text(f"and {len(rows) - len(kept)} more: {', '.join(states)}", style="dim")]
         rows = kept
     else:

@@ -16,7 +16,7 @@ from loadgate.report.cut import verdict_of, worst_first
 from loadgate.report.html import view
 from loadgate.report.html.charts import Chart, Line, line_of, named, nines_of, per_second, spectrum_line
 from loadgate.report.html.collect import RunData
-from loadgate.report.html.marks import marks_of
+from loadgate.report.html.marks import marks_left_out, marks_of
 from loadgate.report.html.page import render
 from loadgate.report.html.report import chart_data, without_verdict
 from loadgate.report.html.summary import summary_of
@@ -65,6 +65,7 @@ def render_two(
         compared=compared(content, refused),
         sides=list(zip(("baseline", "candidate"), (summary_of(side) for side in sides), sides, strict=True)),
         spectra=[chart for chart in charts if chart.kind == "spectrum"],
+        more_marks=marks_left_out(sides[1]),
         over_time=[chart for chart in charts if chart.kind == "time"],
         latencies=[(side.id, view.latency_table(side.verdict)) for side in sides],
         environments=[(side.id, view.environment_table(side)) for side in sides],

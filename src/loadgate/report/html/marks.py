@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,9 +13,11 @@ import orjson
 from loadgate.plan.units import format_duration
 from loadgate.report.alerts import summary_lines
 from loadgate.report.html.collect import RunData
-from loadgate.report.text import clean
+from loadgate.report.text import clean, counted
 
 MOST_MARKS: Final = 400
+_WEIGHTS: Final = ("phase", "alert", "gap", "note")
+"""The kinds of marks, those first that stay the longest where there are too many."""
 MOST_LISTED: Final = 200
 LONGEST_TEXT: Final = 300
 
@@ -44,9 +47,23 @@ class Happening:
 
 
 def marks_of(data: RunData) -> list[Mark]:
-    """Return the marks of a run in order of time, at most `MOST_MARKS` of them."""
+    """Return the marks of a run in order of time, at most `MOST_MARKS` of them.
+
+    Where there are more, annotations are left out first and phases last; of one kind the earliest stay.
+    """
+    return sorted(_by_weight(data)[:MOST_MARKS], key=lambda mark: (mark.start, mark.kind))
+
+
+def marks_left_out(data: RunData) -> str:
+    """Say how many marks are not drawn, by kind: "30 notes"; "" where all are."""
+    found = Counter(mark.kind for mark in _by_weight(data)[MOST_MARKS:])
+    named = ", ".join(counted(found[kind], kind) for kind in _WEIGHTS if found[kind])
+    return f"not drawn in the charts: {named}" if named else ""
+
+
+def _by_weight(data: RunData) -> list[Mark]:
     found = [*_phases(data), *_alerts(data), *_gaps(data), *_notes(data)]
-    return sorted(found, key=lambda mark: (mark.start, mark.kind))[:MOST_MARKS]
+    return sorted(found, key=lambda mark: (_WEIGHTS.index(mark.kind), mark.start))
 
 
 def happenings(data: RunData) -> list[Happening]:
@@ -54,7 +71,21 @@ def happenings(data: RunData) -> list[Happening]:
     found = [Happening(mark.start, mark.kind, mark.text) for mark in (*_alerts(data), *_gaps(data))]
     found += [Happening(note.at, note.kind, clean(note.text)) for note in data.annotations]
     found += [Happening(event.at, "event", _event(event.kind, event.detail)) for event in data.events]
-    return sorted(found, key=lambda one: -math.inf if one.at is None else one.at)
+    return sorted(found, key=_moment)
+
+
+def listed(data: RunData) -> tuple[list[Happening], int]:
+    """Return what is listed of them, in order of time, and how many are left out.
+
+    Where there are more than `MOST_LISTED`, alerts and gaps stay before all else.
+    """
+    found = happenings(data)
+    kept = sorted(found, key=lambda one: one.kind not in ("alert", "gap"))[:MOST_LISTED]
+    return sorted(kept, key=_moment), len(found) - len(kept)
+
+
+def _moment(one: Happening) -> float:
+    return -math.inf if one.at is None else one.at
 
 
 def _phases(data: RunData) -> Iterator[Mark]:

@@ -10,7 +10,7 @@ from typing import Any
 from loadgate.report.html import run_charts, view
 from loadgate.report.html.charts import Chart
 from loadgate.report.html.collect import RunData, collect
-from loadgate.report.html.marks import marks_of
+from loadgate.report.html.marks import marks_left_out, marks_of
 from loadgate.report.html.page import render
 from loadgate.report.html.summary import summary_of
 from loadgate.store.folder import RunFolder
@@ -75,6 +75,7 @@ def _page(data: RunData) -> str:
         more_kinds=more_kinds,
         plan=view.plan_text(data),
         marks=[mark for mark in marks_of(data) if mark.kind != "phase"],
+        more_marks=marks_left_out(data),
     )
 
 

@@ -11,7 +11,7 @@ import orjson
 from loadgate.plan.units import format_bytes, format_duration, format_number, format_share
 from loadgate.report import verdict_facts
 from loadgate.report.html.collect import RunData
-from loadgate.report.html.marks import MOST_LISTED, happenings
+from loadgate.report.html.marks import MOST_LISTED, listed
 from loadgate.report.html.summary import text_of
 from loadgate.report.text import clean, counted, milliseconds
 
@@ -189,14 +189,13 @@ def reading_text(reading: str, value: float) -> str:
 
 def happenings_table(data: RunData) -> Table | None:
     """Return what happened to the run, in order of time."""
-    found = happenings(data)
+    found, left_out = listed(data)
     if not found:
         return None
     rows = tuple(
         ("before" if one.at is None else format_duration(round(one.at, 1)), one.kind, one.text)
-        for one in found[:MOST_LISTED]
+        for one in found
     )
-    left_out = len(found) - MOST_LISTED
     more = f"and {counted(left_out, 'more entry').replace('entrys', 'entries')}" if left_out > 0 else ""
     return Table("In order of run time", ("run time", "what", "detail"), rows, frozenset({0}), more)
 
