@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
-from typing import Final
-from urllib.parse import urlsplit
 
 from loadgate.cli.serving import Asked, Page, Told
 from loadgate.errors import LoadgateError
 from loadgate.report.live_page import live_page
-
-PAGE: Final = "/loadgate"
+from loadgate.swarm.live_guard import PAGE, TOKEN, refusal
 
 
 class LivePageServer:
@@ -48,18 +44,11 @@ class LivePageServer:
     def _refusal(self, asked: Asked) -> str:
         """Say why a request is not answered; empty where it is."""
         if self._token:
-            right = hmac.compare_digest(
-                asked.headers.get("x-loadgate-token", "").encode(), self._token.encode()
-            )
+            right = hmac.compare_digest(asked.headers.get(TOKEN.lower(), "").encode(), self._token.encode())
             return "" if right else "this is for the run's master"
-        host = asked.headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if not is_loopback(name):
-            return "asked by a name that is not this machine's"
-        origin = asked.headers.get("origin")
-        if asked.method != "GET" and origin and urlsplit(origin).netloc != host:
-            return "asked by a page of another origin"
-        return ""
+        return refusal(
+            asked.method, asked.headers.get("host", ""), asked.headers.get("origin"), own_name=True
+        )
 
     def _page(self, _asked: Asked) -> Told:
         page = live_page()
@@ -78,11 +67,3 @@ class LivePageServer:
             return Told(f"{self._stop_run()}\n".encode())
         except LoadgateError as error:
             return Told(f"{error.message}\n".encode(), status=409)
-
-
-def is_loopback(name: str) -> bool:
-    """Tell whether a name or address is this machine's own, reached by itself alone."""
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"

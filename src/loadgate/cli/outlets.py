@@ -17,7 +17,7 @@ import click
 import orjson
 
 from loadgate import __version__
-from loadgate.cli.live_server import PAGE, LivePageServer, is_loopback
+from loadgate.cli.live_server import LivePageServer
 from loadgate.cli.serving import Asked, Server, Told
 from loadgate.errors import UsageError
 from loadgate.measure.window import Window
@@ -31,6 +31,8 @@ from loadgate.store.folder import RunFolder
 from loadgate.store.requests import ask_to_stop, holder_of, process_of
 from loadgate.store.watch import Reading
 from loadgate.swarm.launch import Web
+from loadgate.swarm.live_guard import PAGE
+from loadgate.swarm.secret import is_loopback
 
 LOOPBACK: Final = "127.0.0.1"
 WEB_PORT: Final = 8089

@@ -11,16 +11,15 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import gevent
 
 from loadgate.swarm.launch import Web
+from loadgate.swarm.live_guard import PAGE, TOKEN, refusal
+from loadgate.swarm.secret import is_loopback
 
-PAGE: Final = "/loadgate"
-TOKEN: Final = "X-Loadgate-Token"
 _PATIENCE: Final = 5.0
 """Seconds in which the control room must have answered."""
 _FRESH: Final = 1.0
@@ -105,13 +104,10 @@ def _guard(ui: Any, web: Web) -> None:
     from flask import request
 
     def check() -> Any:
-        name = urlsplit(f"//{request.host}").hostname or ""
-        if _is_loopback(web.host) and not (name == "localhost" or _is_loopback(name)):
-            return "asked by a name that is not this machine's\n", 403
-        origin = request.headers.get("Origin")
-        if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.host:
-            return "asked by a page of another origin\n", 403
-        return None
+        told = refusal(
+            request.method, request.host, request.headers.get("Origin"), own_name=is_loopback(web.host)
+        )
+        return (f"{told}\n", 403) if told else None
 
     ui.app.before_request(check)
 
@@ -154,10 +150,3 @@ def _add_tab(ui: Any, room: ControlRoom) -> None:
         return answer
 
     ui.app.after_request(add)
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
