@@ -9,6 +9,11 @@ from loadgate.plan.units import format_bytes, format_number, format_share
 from loadgate.report.text import clean
 from loadgate.store.watch import Reading
 
+SHARES: Final = frozenset({"cpu", "hit_rate"})
+"""Readings that are shares: 0.5 is 50 %."""
+SIZES: Final = frozenset({"memory", "anon", "rss"})
+"""Readings in bytes."""
+
 _SHOWN: Final[Mapping[str, Callable[[float], str]]] = {
     "up": lambda value: "up" if value else "DOWN",
     "cpu": lambda value: f"cpu {format_share(round(value, 4))}",

@@ -29,6 +29,7 @@ from loadgate.report.html.fleet import FleetParts
 from loadgate.report.html.frame import Frame
 from loadgate.report.html.probes import MOST_READINGS, ReadingPart, ReadingParts
 from loadgate.report.html.timeline import Point, Timeline
+from loadgate.report.readings import SHARES, SIZES
 from loadgate.report.text import clean
 from loadgate.store.failure_times import FailureTime
 
@@ -45,8 +46,6 @@ FAILED: Final = (
 
 MOST_KINDS_DRAWN: Final = 6
 LONGEST_NAME: Final = 60
-_SHARES: Final = {"hit_rate", "cpu"}
-_BYTES: Final = {"memory", "anon", "rss"}
 
 
 def shown(timeline: Timeline | None) -> Sequence[tuple[str, Sequence[Point | None]]]:
@@ -272,9 +271,9 @@ def line_of_parts(
 
 def reading_unit(reading: str) -> tuple[str, float]:
     """Return the unit in which a reading is drawn, and what its SI values are multiplied with."""
-    if reading in _SHARES:
+    if reading in SHARES:
         return "%", 100.0
-    return ("B", 1.0) if reading in _BYTES else ("", 1.0)
+    return ("B", 1.0) if reading in SIZES else ("", 1.0)
 
 
 def fleet_charts(data: RunData) -> list[Chart]:

@@ -13,6 +13,7 @@ from loadgate.report import verdict_facts
 from loadgate.report.html.collect import RunData
 from loadgate.report.html.marks import MOST_LISTED, listed
 from loadgate.report.html.summary import text_of
+from loadgate.report.readings import SHARES, SIZES
 from loadgate.report.text import clean, counted, milliseconds
 
 MOST_KINDS: Final = 100
@@ -182,9 +183,9 @@ def readings_table(data: RunData) -> Table | None:
 
 def reading_text(reading: str, value: float) -> str:
     """Write a reading as the console does: shares as percentages, sizes in powers of ten."""
-    if reading in ("cpu", "hit_rate"):
+    if reading in SHARES:
         return format_share(round(value, 4))
-    return format_bytes(round(value)) if reading in ("memory", "anon", "rss") else format_number(value)
+    return format_bytes(round(value)) if reading in SIZES else format_number(value)
 
 
 def happenings_table(data: RunData) -> Table | None:
