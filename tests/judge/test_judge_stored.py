@@ -84,6 +84,7 @@ def test_the_verdict_of_another_run_is_refused(folder: RunFolder) -> None:
         {"objectives": 3},
         {"drift": [{"verdict": "?"}]},
         {"exit_code": "none"},
+        {"steady_seconds": None},
     ],
 )
 def test_unknown_words_are_refused(folder: RunFolder, changes: dict[str, Any]) -> None:
@@ -101,6 +102,8 @@ def test_unknown_words_are_refused(folder: RunFolder, changes: dict[str, Any]) -
         ({"running": True}, "INVALID"),
         ({"ended": "died"}, "INVALID"),
         ({"ended": "aborted"}, "INVALID"),
+        # Of its 25 s of steady load a tenth of a second is missing, and nothing decided it before.
+        ({"steady_seconds": 24.9}, "INVALID"),
         ({"objectives": rows("PASS", "FAIL")}, "FAIL"),
         ({"objectives": rows("PASS", "INVALID")}, "INVALID"),
         ({"objectives": rows("INCONCLUSIVE", "WARN")}, "INCONCLUSIVE"),
@@ -136,6 +139,10 @@ def test_a_verdict_that_is_better_than_what_it_was_made_of_is_refused(
         {"verdict": "INVALID", "ended": "died", "exit_code": 30},
         # A run without a plan may be stopped at any time.
         {"ended": "stopped"},
+        {
+            "steady_seconds": 12.0,
+            "decided": {"after": 12.0, "of": 25.0, "look": 2, "looks": 4, "doubt": 0.01},
+        },
     ],
 )
 def test_a_verdict_that_follows_from_its_rows_is_read(folder: RunFolder, changes: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -37,6 +37,8 @@ JUDGED_SERIES = tuple(
     if series not in (Series.RESPONSE_HIT, Series.RESPONSE_MISS, Series.CONNECT)
 )
 """The series that a verdict uses; decoding the others would only take time."""
+SHORT_BY: Final = 1e-3
+"""Seconds of steady load that may be missing of those that were planned: less than any clock tells."""
 ENDINGS = ("planned", "stopped", "aborted", "interrupted", "died")
 
 
@@ -197,7 +199,7 @@ class Evidence:
     def cut_short(self) -> bool:
         """Tell whether less was run than was planned; a run without a plan may be stopped at any time."""
         as_meant = self.ended == "planned" or (self.ended == "stopped" and not self.has_plan)
-        return not as_meant or (not self.early and self.seconds < total_length(self.planned) - 1e-3)
+        return not as_meant or (not self.early and self.seconds < total_length(self.planned) - SHORT_BY)
 
     @property
     def early(self) -> bool:

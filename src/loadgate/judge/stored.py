@@ -15,6 +15,7 @@ import orjson
 
 from loadgate.errors import StoreError
 from loadgate.exit_codes import ExitCode
+from loadgate.judge.evidence import SHORT_BY
 from loadgate.judge.results import SEVERITY, Grade, worst
 from loadgate.judge.verdict import SCHEMA_VERSION, exit_code, schema
 from loadgate.store.folder import RunFolder
@@ -73,10 +74,7 @@ def contradictions(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _follows(content: Mapping[str, Any], rows: list[tuple[Grade, bool]], drifts: list[Grade]) -> Grade:
-    """Return the best verdict that follows from the rows, the drift and how the run ended.
-
-    As far as a verdict tells it: whether less was run than planned is known to its evidence alone.
-    """
+    """Return the best verdict that follows from the rows, the drift, and how much of the plan was run."""
     if content["void"] or not rows:
         return Grade.INVALID
     deciding = [grade for grade, optional in rows if not optional or grade is Grade.FAIL]
@@ -85,7 +83,12 @@ def _follows(content: Mapping[str, Any], rows: list[tuple[Grade, bool]], drifts:
         deciding = [Grade.PASS if passed else Grade.INVALID]
     grade = worst(deciding)
     # A run without a plan may be stopped at any time; every other end than the planned one cuts it short.
-    whole = not content["running"] and content["ended"] in ("planned", "stopped")
+    short = content["steady_seconds_planned"] - content["steady_seconds"] > SHORT_BY
+    whole = (
+        not content["running"]
+        and content["ended"] in ("planned", "stopped")
+        and not (short and content.get("decided") is None)
+    )
     if grade is not Grade.FAIL and not whole:
         grade = Grade.INVALID
     return worst([grade, *drifts])
