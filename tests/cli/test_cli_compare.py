@@ -158,6 +158,17 @@ def test_what_is_neither_a_baseline_nor_a_run(told, main, names) -> None:
     told("compare", "main@7", names["same"]).expect(2, err="there is no main@7")
 
 
+def test_a_run_whose_verdict_was_edited_is_refused(told, names, tmp_path) -> None:
+    """Its row fails and it says PASS: it makes no baseline, and is compared with nothing."""
+    path = tmp_path / "results" / names["failing"] / "verdict.json"
+    content = json.loads(path.read_bytes())
+    content["objectives"][0]["verdict"] = "FAIL"
+    path.write_text(json.dumps(content | {"verdict": "PASS", "exit_code": 0}))
+    why = "cannot be believed: it says PASS, and what it was made of says FAIL"
+    told("baseline", "promote", names["failing"], "--name", "main").expect(2, err=why)
+    told("compare", names["same"], names["failing"]).expect(2, err=why)
+
+
 def test_a_damaged_baseline_is_refused(told, main, names, tmp_path) -> None:
     """Cut, or of another format's version: exit 2 with the reason."""
     path = tmp_path / "baselines" / "main" / "1.baseline"

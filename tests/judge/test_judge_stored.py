@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadgate.errors import StoreError
-from loadgate.judge.stored import contradictions, latest_verdict
+from loadgate.judge.stored import believable_verdict, contradictions, latest_verdict
 from loadgate.store.folder import RunFolder
 
 DATA = Path(__file__).parents[1] / "data" / "report"
@@ -72,6 +72,17 @@ def test_the_verdict_of_another_run_is_refused(folder: RunFolder) -> None:
     store(folder, content(run="other-1"))
     with pytest.raises(StoreError, match="verdict of another run, 'other-1'"):
         latest_verdict(folder)
+
+
+def test_a_copy_of_a_run_has_its_verdict(tmp_path: Path) -> None:
+    """Under another name it can be compared; only as that other run it says nothing."""
+    copy = RunFolder(tmp_path / "copy")
+    copy.path.mkdir()
+    store(copy, content())
+    assert believable_verdict(copy)[1] == content()
+    store(copy, content(objectives=rows("FAIL")))
+    with pytest.raises(StoreError, match="it says PASS, and what it was made of says FAIL"):
+        believable_verdict(copy)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 import orjson
@@ -20,8 +20,9 @@ from loadgate.cli.options import json_option, results_option
 from loadgate.cli.runs import show_verdict
 from loadgate.cli.watch import tell_what_was_seen
 from loadgate.cli.watched import MODE
-from loadgate.errors import StoreError, UsageError
+from loadgate.errors import UsageError
 from loadgate.judge.gather import gather
+from loadgate.judge.stored import latest_verdict
 from loadgate.judge.verdict import judge, write
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder, find_run, is_being_written, results_root
@@ -165,20 +166,10 @@ def _outcome(folder: RunFolder, reached: Reached, told_before: int, *, as_json: 
         time.sleep(_LOOK_EVERY)
     if reached.mode == MODE:
         return tell_what_was_seen(folder, interrupted=False, as_json=as_json)
-    path = folder.verdict_path(max(verdicts(folder), 1))
     if verdicts(folder) > told_before:
-        content = _stored(folder)
+        path, content = latest_verdict(folder)
     else:
         verdict = judge(gather(folder), now=datetime.now(UTC))
         path, content = write(folder, verdict), verdict.to_dict()
     show_verdict(content, path, as_json=as_json)
     return int(content["exit_code"])
-
-
-def _stored(folder: RunFolder) -> dict[str, Any]:
-    path = folder.verdict_path(verdicts(folder))
-    try:
-        content: dict[str, Any] = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise StoreError(f"the verdict {path} cannot be read: {error}") from error
-    return content

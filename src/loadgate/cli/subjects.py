@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from loadgate.errors import StoreError, UsageError
 from loadgate.judge.calibration import noise_from_dict
 from loadgate.judge.effects import Floors, NoiseTable
 from loadgate.judge.gather import gather
 from loadgate.judge.likeness import Difference, unlike
+from loadgate.judge.stored import believable_verdict
 from loadgate.judge.verdict import judge
 from loadgate.plan.units import UnitError, parse_duration, parse_share
 from loadgate.store.baselines import Baseline, Baselines
@@ -74,25 +73,13 @@ def read_run(folder: RunFolder) -> KeptRun:
 
 
 def verdict_of(folder: RunFolder) -> Mapping[str, Any]:
-    """Return a run's newest verdict; a run without one is judged, and nothing is written."""
-    path = newest_verdict(folder)
-    if path is None:
+    """Return a run's newest verdict; a run without one is judged, and nothing is written.
+
+    Raises StoreError for one that cannot be read, or not believed.
+    """
+    if not folder.newest_verdict():
         return judge(gather(folder), now=datetime.now(UTC)).to_dict()
-    try:
-        content: Any = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}", hint=f"judge the run again: `loadgate verdict {folder.id}`"
-        ) from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{path} is no verdict", hint=f"judge the run again: `loadgate verdict {folder.id}`")
-    return content
-
-
-def newest_verdict(folder: RunFolder) -> Path | None:
-    """Name the verdict that was written last, None where there is none."""
-    number = folder.newest_verdict()
-    return folder.verdict_path(number) if number else None
+    return believable_verdict(folder)[1]
 
 
 def refuse_unlike(

@@ -27,6 +27,17 @@ def latest_verdict(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
     Raises StoreError when there is none, or it cannot be read, is none of this version, is that of another
     run, or says something better than its own rows do.
     """
+    path, content = believable_verdict(folder)
+    if content["run"] != folder.id:
+        raise StoreError(
+            f"{path} is the verdict of another run, {content['run']!r}",
+            hint=f"judge the run again: loadgate verdict {folder.id}",
+        )
+    return path, content
+
+
+def believable_verdict(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
+    """Read it as `latest_verdict` does, also in a copy of a run's folder that has another name."""
     hint = f"judge the run again: loadgate verdict {folder.id}"
     try:
         number = folder.newest_verdict()
@@ -44,8 +55,6 @@ def latest_verdict(folder: RunFolder) -> tuple[Path, dict[str, Any]]:
     missing = [key for key in schema()["required"] if key not in content]
     if missing:
         raise StoreError(f"{path} lacks {', '.join(missing)}", hint=hint)
-    if content["run"] != folder.id:
-        raise StoreError(f"{path} is the verdict of another run, {content['run']!r}", hint=hint)
     fault = next(contradictions(content), None)
     if fault is not None:
         raise StoreError(f"{path} cannot be believed: {fault}", hint=hint)
