@@ -131,7 +131,29 @@ def make(
     run.plan.write_bytes(planned.to_json())
     draw = np.random.default_rng(7)
     end = ramp + steady
-    windows, rows, ledger, seconds = [], [], [], 0
+    windows, rows, ledger = _measured(ramp, end, draw, slow, failing=failing, invalid=invalid)
+    events = [
+        Event(0.0, "worker_joined", {"worker": "w1"}),
+        Event(float(end), "draining", {"ended": "planned"}),
+    ]
+    with open_writer(run.database) as writer:
+        delta = Delta(run.id, "w1", 0, 1, windows, _failures(end) if failing else [], rows)
+        values = _values(run.id, planned, moment, end)
+        writer.commit([delta], run_values=values, events=events, ledger=ledger)
+    if with_watch:
+        _watch(run, end, draw, failing=failing)
+    if judged:
+        write(run, judge(gather(run), now=moment))
+    return run
+
+
+def _measured(
+    ramp: int, end: int, draw: np.random.Generator, slow: float, *, failing: bool, invalid: bool
+) -> tuple[list[Window], list[FleetRow], list[LedgerRow]]:
+    """Return what two workers told of each second: a bad quarter of a minute, or eight dead seconds."""
+    windows: list[Window] = []
+    rows: list[FleetRow] = []
+    ledger, seconds = [], 0
     for second in range(end):
         bad = failing and end // 2 <= second < end // 2 + 15
         dead = invalid and end // 2 <= second < end // 2 + 8
@@ -145,27 +167,25 @@ def make(
             much = slow * (9.0 if bad and endpoint == "creative" else 1.0)
             failed = 40 if bad and endpoint == "emotion" else 0
             windows.append(window(second, endpoint, draw, slow=much, failed=failed, phase=phase))
-    failures = []
-    if failing:
-        first, last = end / 2, end / 2 + 14.5
-        failures = [
-            Failure(
-                "emotion",
-                "failed",
-                "status 503",
-                "upstream is away",
-                590,
-                first,
-                last,
-                [f"HTTP 503 {SCRIPT}"],
-            ),
-            Failure(
-                "emotion", "failed", f"check {SCRIPT}", SCRIPT, 10, first, last, [SCRIPT, '{"error": "busy"}']
-            ),
-        ]
-    values = {
-        "id": run.id,
-        "scenario": name,
+    return windows, rows, ledger
+
+
+def _failures(end: int) -> list[Failure]:
+    """Return the failures of the bad stretch; their texts are hostile."""
+    first, last = end / 2, end / 2 + 14.5
+    away = [f"HTTP 503 {SCRIPT}"]
+    busy = [SCRIPT, '{"error": "busy"}']
+    return [
+        Failure("emotion", "failed", "status 503", "upstream is away", 590, first, last, away),
+        Failure("emotion", "failed", f"check {SCRIPT}", SCRIPT, 10, first, last, busy),
+    ]
+
+
+def _values(run: str, planned: Plan, moment: datetime, end: int) -> dict[str, Any]:
+    """Return the run's own values, as the generator writes them."""
+    return {
+        "id": run,
+        "scenario": planned.scenario.name,
         "plan": json.loads(planned.to_json()),
         "host": "http://127.0.0.1:3000",
         "anchor": {"monotonic": 100.0, "wall": moment.timestamp(), "boot_id": "0"},
@@ -179,18 +199,6 @@ def make(
         "machine": {"node": "bench-1", "system": "Linux", "cores": 8},
         "workers_expected": 2,
     }
-    events = [
-        Event(0.0, "worker_joined", {"worker": "w1"}),
-        Event(float(end), "draining", {"ended": "planned"}),
-    ]
-    with open_writer(run.database) as writer:
-        delta = Delta(run.id, "w1", 0, 1, windows, failures, rows)
-        writer.commit([delta], run_values=values, events=events, ledger=ledger)
-    if with_watch:
-        _watch(run, end, draw, failing=failing)
-    if judged:
-        write(run, judge(gather(run), now=moment))
-    return run
 
 
 def _watch(run: RunFolder, end: int, draw: np.random.Generator, *, failing: bool) -> None:

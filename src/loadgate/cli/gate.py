@@ -142,11 +142,23 @@ def gate(
         # Standard output holds JSON and nothing else when it was asked for; GitHub reads both streams.
         annotate=_to_stderr if as_json else _to_stdout,
     )
-    against = None
-    if baseline is not None:
-        floors = read_floors(floor, floor_latency, floor_errors)
-        against = Against(baseline, baselines, floors, statistics or None, rerun=not no_rerun)
+    floors = (floor, floor_latency, floor_errors)
+    against = _against(baseline, baselines, floors, statistics, rerun=not no_rerun)
     return Gate(request, outputs, start, within, find=scenario is None, against=against).run()
+
+
+def _against(
+    baseline: str | None,
+    baselines: str | None,
+    floors: tuple[str, str, str],
+    statistics: tuple[str, ...],
+    *,
+    rerun: bool,
+) -> Against | None:
+    """Return what the run is compared with, None without a baseline; UsageError for floors that are none."""
+    if baseline is None:
+        return None
+    return Against(baseline, baselines, read_floors(*floors), statistics or None, rerun=rerun)
 
 
 _WITH_A_BASELINE: Final = (

@@ -19,6 +19,15 @@ def render(decision: Decision, state: CampaignState, found: Found) -> str:
 
 
 def _lines(content: dict[str, Any]) -> Iterator[str]:
+    yield from _head(content)
+    yield from _decided(content["decision"])
+    yield from _calendar(content)
+    yield from _evidence(content)
+    yield from _book(content)
+
+
+def _head(content: dict[str, Any]) -> Iterator[str]:
+    """Give the decision, where the campaign stands, and its clock."""
     decision, clock = content["decision"], content["clock"]
     yield f"# {decision['decision']}: campaign {escaped(content['campaign'])}"
     yield ""
@@ -29,6 +38,10 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
     since = f"cycle {clock['cycle']}, since {minute(clock['since'])}"
     yield f"Stability clock: {escaped(clock['line'])} ({since})."
     yield ""
+
+
+def _decided(decision: dict[str, Any]) -> Iterator[str]:
+    """Give why not, what was waived, and the checklist group by group."""
     yield from _section("Why not", [escaped(reason) for reason in decision["reasons"]])
     yield from _section(
         "Waivers", [f"{code(one['item'])}: {escaped(one['waiver'])}" for one in decision["waivers"]]
@@ -48,6 +61,11 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
                 for item in items
             ],
         )
+
+
+def _calendar(content: dict[str, Any]) -> Iterator[str]:
+    """Give the phases, and what stopped the clock or set it back."""
+    clock = content["clock"]
     yield "## Calendar"
     yield ""
     yield from _table(
@@ -65,6 +83,10 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
             *(f"{minute(one['at'])} deployment: {escaped(one['text'])}" for one in clock["deployments"]),
         ],
     )
+
+
+def _evidence(content: dict[str, Any]) -> Iterator[str]:
+    """Give the objectives by day, the runs, and their alerts."""
     yield "## Objectives by day"
     yield ""
     yield from _table(
@@ -98,6 +120,10 @@ def _lines(content: dict[str, Any]) -> Iterator[str]:
             for one in content["alerts"]
         ],
     )
+
+
+def _book(content: dict[str, Any]) -> Iterator[str]:
+    """Give who signed, what else is to be known, and the head of the book."""
     yield from _section(
         "Sign-offs",
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from loadgate.judge.campaign import CampaignState
@@ -18,9 +18,22 @@ _WORST = ("FAIL", "INVALID", "INCONCLUSIVE", "WARN", "PASS")
 
 def overview(decision: Decision, state: CampaignState, found: Found) -> dict[str, Any]:
     """Return what is known of a campaign at the moment of a decision."""
-    now, clock = decision.at, decision.clock
+    return {
+        **_standing(state, decision.at),
+        **_agenda(state, decision.clock, decision.at),
+        "decision": decision.to_dict(),
+        "runs": [_run(state, run) for run in sorted(state.runs.values(), key=lambda run: run.started_at)],
+        "by_day": list(_by_day(state)),
+        "alerts": list(_alerts(state)),
+        **_book(state),
+        "notes": list(found.notes),
+        "head": {"seq": state.head.seq, "hash": state.head.hash} if state.head is not None else None,
+    }
+
+
+def _standing(state: CampaignState, now: datetime) -> dict[str, Any]:
+    """Return which campaign it is, and where in its phases it is."""
     position = position_at(state.plan, state.started_at, now)
-    agenda = agenda_at(state, clock, now)
     return {
         "campaign": state.plan.name,
         "host": state.plan.host,
@@ -40,6 +53,13 @@ def overview(decision: Decision, state: CampaignState, found: Found) -> dict[str
             }
             for phase, begin, end in phase_spans(state.plan, state.started_at)
         ],
+    }
+
+
+def _agenda(state: CampaignState, clock: ClockState, now: datetime) -> dict[str, Any]:
+    """Return the stability clock, the runs that are due, come next or were missed, and those started."""
+    agenda = agenda_at(state, clock, now)
+    return {
         "clock": _clock(state, clock),
         "due": [_due(one) for one in agenda.due],
         "next": [_due(one) for one in agenda.next],
@@ -53,20 +73,24 @@ def overview(decision: Decision, state: CampaignState, found: Found) -> dict[str
             }
             for slot in state.slots.values()
         ],
-        "decision": decision.to_dict(),
-        "runs": [_run(state, run) for run in sorted(state.runs.values(), key=lambda run: run.started_at)],
-        "by_day": list(_by_day(state)),
-        "alerts": [
-            {
-                "run": run,
-                "rule": alert.rule,
-                "severity": alert.severity,
-                "fired_at": iso(alert.fired_at),
-                "resolved_at": iso(alert.resolved_at) if alert.resolved_at is not None else None,
-                "text": alert.text,
-            }
-            for (run, _, _), alert in sorted(state.alerts.items(), key=lambda pair: pair[1].fired_at)
-        ],
+    }
+
+
+def _alerts(state: CampaignState) -> Iterator[dict[str, Any]]:
+    for (run, _, _), alert in sorted(state.alerts.items(), key=lambda pair: pair[1].fired_at):
+        yield {
+            "run": run,
+            "rule": alert.rule,
+            "severity": alert.severity,
+            "fired_at": iso(alert.fired_at),
+            "resolved_at": iso(alert.resolved_at) if alert.resolved_at is not None else None,
+            "text": alert.text,
+        }
+
+
+def _book(state: CampaignState) -> dict[str, Any]:
+    """Return what people wrote into the book, and what was decided before."""
+    return {
         "sign_offs": [
             {"role": one.role, "at": iso(one.at), "agrees": one.agrees, "note": one.note}
             for one in state.sign_offs.values()
@@ -80,8 +104,6 @@ def overview(decision: Decision, state: CampaignState, found: Found) -> dict[str
             {"entry": seq, "at": content["at"], "decision": content["decision"]}
             for seq, content in state.decisions
         ],
-        "notes": list(found.notes),
-        "head": {"seq": state.head.seq, "hash": state.head.hash} if state.head is not None else None,
     }
 
 

@@ -90,14 +90,18 @@ def chart_data(charts: Sequence[Chart], data: RunData) -> Mapping[str, Any]:
 
 def sections_of(data: RunData) -> list[Section]:
     """Return the sections below the first screen, in their order."""
-    content = data.verdict
+    return [*_latencies(data), *_outcomes(data), *_surroundings(data)]
+
+
+def _latencies(data: RunData) -> list[Section]:
+    """Return how long answers took: over time, by rank, and how many there were of each."""
     return [
         Section(
             "latency",
             "Latency over time",
             _latency_intro(data),
             charts=tuple(run_charts.latency_charts(data)),
-            tables=_some(view.latency_table(content)),
+            tables=_some(view.latency_table(data.verdict)),
             empty="No request was recorded.",
         ),
         Section(
@@ -118,6 +122,13 @@ def sections_of(data: RunData) -> list[Section]:
             charts=tuple(run_charts.heat_charts(data)),
             empty="No request was recorded.",
         ),
+    ]
+
+
+def _outcomes(data: RunData) -> list[Section]:
+    """Return what was asked for, and what came of it."""
+    content = data.verdict
+    return [
         Section(
             "load",
             "Load",
@@ -133,6 +144,13 @@ def sections_of(data: RunData) -> list[Section]:
         Section(
             "cache", "Cache", charts=tuple(run_charts.cache_charts(data)), empty="No answer told of a cache."
         ),
+    ]
+
+
+def _surroundings(data: RunData) -> list[Section]:
+    """Return the target and the generator, and what happened to them."""
+    content = data.verdict
+    return [
         Section(
             "target",
             "Target",
