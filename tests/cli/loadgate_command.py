@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from commands import HEAD, start_command
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder, list_runs
 
@@ -23,18 +22,7 @@ ROOT = Path(__file__).parents[2]
 STAGING = ROOT / "locustfiles" / "staging.py"
 STAGING_SLA = ROOT / "scenarios" / "sla" / "staging.toml"
 
-SCENARIO = """
-name       = "{name}"
-locustfile = "{locustfile}"
-sla        = "sla.toml"
-host       = "{host}"
-
-[traffic]
-model    = "open"
-arrivals = "constant"
-users    = 20
-mix      = {{ emotion = 5, creative = 2, reasoning = 3 }}
-
+STAGES = """
 [[traffic.stages]]
 rate = "{rate}/s"
 hold = "{hold}"
@@ -100,15 +88,14 @@ class Running:
         self.arguments = arguments
         self.results = folder / "results"
         self._before = len(list_runs(self.results))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "loadgate", *arguments],
+        self.process = start_command(
+            *arguments,
             cwd=cwd or folder,
-            env=os.environ | {"LOADGATE_RESULTS": str(self.results)} | environment,
-            stdin=subprocess.DEVNULL,
+            results=self.results,
+            environment=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,
         )
 
     def wait(self, timeout: float = 60.0) -> Done:
@@ -244,7 +231,7 @@ class Loadgate:
     ) -> Path:
         """Write a scenario of one steady stage, and its SLA table beside it."""
         self.write("sla.toml", sla)
-        text = SCENARIO.format(
+        text = f"{HEAD}{STAGES}".format(
             name=name, host=host, rate=rate, hold=hold, timeout=timeout, locustfile=locustfile
         )
         return self.write(f"{name}.toml", text + textwrap.dedent(more))

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from made_runs import plan
 
+from commands import HEAD
 from loadgate.cli.outlets import Listening, Outlets
 from loadgate.cli.serving import Asked, Server, Told
 from loadgate.errors import UsageError
@@ -30,41 +31,30 @@ needs_prometheus = pytest.mark.skipif(
 )
 
 # A second of warm-up, three of load, and then nothing, so that every number has come to rest.
-SCENARIO = """
-    name       = "scraped"
-    locustfile = "{locustfile}"
-    sla        = "sla.toml"
-    host       = "{host}"
+STAGES = """
+[[traffic.stages]]
+rate  = "50/s"
+hold  = "1s"
+phase = "warmup"
 
-    [traffic]
-    model    = "open"
-    arrivals = "constant"
-    users    = 20
-    mix      = {{ emotion = 5, creative = 2, reasoning = 3 }}
+[[traffic.stages]]
+rate = "100/s"
+hold = "3s"
 
-    [[traffic.stages]]
-    rate  = "50/s"
-    hold  = "1s"
-    phase = "warmup"
+[[traffic.stages]]
+rate  = "0/s"
+hold  = "3s"
+phase = "warmup"
 
-    [[traffic.stages]]
-    rate = "100/s"
-    hold = "3s"
+[http]
+timeout = "2s"
 
-    [[traffic.stages]]
-    rate  = "0/s"
-    hold  = "3s"
-    phase = "warmup"
-
-    [http]
-    timeout = "2s"
-
-    [[probes]]
-    name   = "prom"
-    kind   = "prometheus"
-    http   = "{prometheus}"
-    values = {{ scraped = "up{{job='loadgate'}}", ok = "sum(loadgate_requests_total{{outcome='ok'}})" }}
-    every  = "1s"
+[[probes]]
+name   = "prom"
+kind   = "prometheus"
+http   = "{prometheus}"
+values = {{ scraped = "up{{job='loadgate'}}", ok = "sum(loadgate_requests_total{{outcome='ok'}})" }}
+every  = "1s"
 """
 SLA = """
     [[objective]]
@@ -166,7 +156,9 @@ def scraped(shared, service) -> Iterator[Scraped]:
     prometheus = Prometheus(shared.folder, port)
     try:
         locustfile = ROOT / "locustfiles" / "staging.py"
-        text = SCENARIO.format(locustfile=locustfile, host=service.url, prometheus=prometheus.url)
+        text = f"{HEAD}{STAGES}".format(
+            name="scraped", locustfile=locustfile, host=service.url, prometheus=prometheus.url
+        )
         path = shared.write("scraped.toml", text)
         running = shared.start("run", path, "--metrics-port", str(port))
         done = running.wait()

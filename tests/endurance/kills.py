@@ -10,12 +10,12 @@ import json
 import os
 import random
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from commands import HEAD, start_command
 from loadgate.measure.window import Window
 from loadgate.staging.server import StagingService
 from loadgate.store.database import RunReader
@@ -30,18 +30,7 @@ _BEGUN_WITHIN = 60.0
 _BACK_WITHIN = 60.0
 _LOOK_EVERY = 0.05
 
-_SCENARIO = """
-name       = "kills"
-locustfile = "{locustfile}"
-sla        = "sla.toml"
-host       = "{host}"
-
-[traffic]
-model    = "open"
-arrivals = "constant"
-users    = 20
-mix      = {{ emotion = 5, creative = 2, reasoning = 3 }}
-
+_STAGES = """
 [[traffic.stages]]
 rate = "{rate}/s"
 hold = "{seconds}s"
@@ -174,20 +163,15 @@ class Drill:
         shift = self._folder / "wall.clock"
         shift.write_text(str(clock), encoding="ascii")
         path = os.pathsep.join(filter(None, [str(SHIFTED_CLOCK), os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {
-            "LOADGATE_RESULTS": str(self._folder / "results"),
-            "PYTHONPATH": path,
-            "LOADGATE_TEST_WALL_SHIFT_FILE": str(shift),
-        }
+        environment = {"PYTHONPATH": path, "LOADGATE_TEST_WALL_SHIFT_FILE": str(shift)}
         with self._log.open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "loadgate", *arguments],
+            return start_command(
+                *arguments,
                 cwd=self._folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
+                results=self._folder / "results",
+                environment=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
 
     def _said(self) -> str:
@@ -197,7 +181,7 @@ class Drill:
 def write_scenario(folder: Path, host: str, seconds: int) -> None:
     """Write `kills.toml` and its SLA table: a constant load for so many seconds."""
     staging = ROOT / "locustfiles" / "staging.py"
-    text = _SCENARIO.format(host=host, locustfile=staging, rate=RATE, seconds=seconds)
+    text = f"{HEAD}{_STAGES}".format(name="kills", host=host, locustfile=staging, rate=RATE, seconds=seconds)
     (folder / "kills.toml").write_text(text, encoding="utf-8")
     (folder / "sla.toml").write_text(_SLA, encoding="utf-8")
 
