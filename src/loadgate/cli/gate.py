@@ -120,8 +120,8 @@ def gate(
     With --baseline it is the worse of the verdict and of the comparison, whose FAIL is a regression that a
     second run has confirmed; a baseline that is missing or unlike the plan is exit 2 before any load.
     """
-    if baseline is None:
-        _refuse_what_goes_with_a_baseline(ctx)
+    floors = (floor, floor_latency, floor_errors)
+    against = _against(ctx, baseline, baselines, floors, statistics, rerun=not no_rerun)
     request = Request(
         scenario=scenario if scenario is not None else DEFAULT,
         host=host,
@@ -142,12 +142,11 @@ def gate(
         # Standard output holds JSON and nothing else when it was asked for; GitHub reads both streams.
         annotate=_to_stderr if as_json else _to_stdout,
     )
-    floors = (floor, floor_latency, floor_errors)
-    against = _against(baseline, baselines, floors, statistics, rerun=not no_rerun)
     return Gate(request, outputs, start, within, find=scenario is None, against=against).run()
 
 
 def _against(
+    ctx: click.Context,
     baseline: str | None,
     baselines: str | None,
     floors: tuple[str, str, str],
@@ -155,8 +154,12 @@ def _against(
     *,
     rerun: bool,
 ) -> Against | None:
-    """Return what the run is compared with, None without a baseline; UsageError for floors that are none."""
+    """Return what the run is compared with, None without a baseline.
+
+    Raises UsageError for floors that are none, and for an option that does nothing without a baseline.
+    """
     if baseline is None:
+        _refuse_what_goes_with_a_baseline(ctx)
         return None
     return Against(baseline, baselines, read_floors(*floors), statistics or None, rerun=rerun)
 

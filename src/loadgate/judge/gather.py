@@ -43,9 +43,7 @@ def gather(
     cannot be read, and PlanError when the stored plan cannot.
     """
     with RunReader(run.database) as reader, reader.snapshot():
-        stored = reader.value("plan", None)
-        if plan is None and stored is not None:
-            plan = Plan.from_json(orjson.dumps(stored))
+        plan = plan if plan is not None else _stored_plan(reader)
         long = is_long(reader)
         windows = None if long else _windows(reader, until)
         fleet = tuple(row for row in reader.fleet() if until is None or row.second < until)
@@ -72,10 +70,7 @@ def gather(
             digest=digest,
             readings=_readings(run),
             fleet=fleet,
-            ledger=tuple(reader.ledger()),
             events=events,
-            failures=tuple(reader.failures()),
-            gaps=_gaps(reader),
             ended=ended if ended in ENDINGS else "died",
             ended_at=end,
             decided_at=None if decided_at is None else float(decided_at),
@@ -86,10 +81,25 @@ def gather(
             notes=(*notes, *dropped_notes(run)),
             deployments=_deployments(run),
             control_gaps=control_gaps(run),
+            **_counted(reader),
             **_values(reader, plan),
             **_alerts(run),
             **_of_plan(plan),
         )
+
+
+def _stored_plan(reader: RunReader) -> Plan | None:
+    stored = reader.value("plan", None)
+    return None if stored is None else Plan.from_json(orjson.dumps(stored))
+
+
+def _counted(reader: RunReader) -> dict[str, Any]:
+    """Return the fields that hold what the master counted, as it is stored."""
+    return {
+        "ledger": tuple(reader.ledger()),
+        "failures": tuple(reader.failures()),
+        "gaps": _gaps(reader),
+    }
 
 
 def _values(reader: RunReader, plan: Plan | None) -> dict[str, Any]:
