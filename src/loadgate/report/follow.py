@@ -43,9 +43,9 @@ MOST_FAILURES: Final = 3
 READ_AGAIN: Final = 20_000
 """Windows up to which the run is read again from its start when an old one has changed: about a second."""
 READ_AGAIN_EVERY: Final = 10.0
-"""Seconds without a reading after which a run is read anew: known seconds may be merged with others by then."""
+"""Seconds of run time between two such readings."""
 AWAY_S: Final = LEAST.full / 2
-"""Seconds without a reading after which a run is read anew: seconds that are known may be merged with others."""
+"""Seconds without a reading after which a run is read anew: old seconds may be merged by then."""
 
 
 class Follower:
