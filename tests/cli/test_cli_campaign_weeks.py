@@ -212,6 +212,24 @@ def test_an_edited_plan_of_a_run_that_goes_on_stays_edited(after) -> None:
         refuses(after, 30, f"{run.id}/plan.json was edited")
 
 
+def test_a_verdict_that_is_better_than_its_rows_is_no_evidence(after) -> None:
+    """A run of slow answers, whose verdict somebody set to PASS before the campaign first looked at it."""
+    run = after.load("load", after.now - timedelta(minutes=30), 1500.0, ms=30_000.0)
+    path = run.path / "verdict.json"
+    content = orjson.loads(path.read_bytes())
+    assert content["verdict"] == "FAIL"
+    path.write_bytes(orjson.dumps(content | {"verdict": "PASS", "exit_code": 0}))
+    refuses(after, 30, f"run {run.id} cannot be read")
+
+
+def test_a_verdict_that_was_removed_before_the_first_look_is_missed(after) -> None:
+    """The second one says PASS; what the first one said nobody knows."""
+    run = after.load("load", after.now - timedelta(minutes=30), 1500.0)
+    path = run.path / "verdict.json"
+    path.rename(path.with_name("verdict-2.json"))
+    refuses(after, 30, "is gone, and was made before another verdict of the run")
+
+
 @pytest.mark.parametrize("change", ["edited", "deleted"])
 def test_changed_evidence_of_before_a_restart_is_named_by_verify(after, change: str) -> None:
     """The decision does not rest on the load of day 5 any more, and the book still points to it."""
@@ -313,7 +331,9 @@ def test_a_later_fail_takes_the_go_back(after) -> None:
 def test_judging_again_by_a_laxer_table_helps_nobody(after) -> None:
     """The worst verdict that was ever written for a run is the one that counts."""
     run = after.load("load", after.now - timedelta(hours=1), 600.0, ms=30_000.0)
-    better = orjson.loads((run.path / "verdict.json").read_bytes()) | {"verdict": "PASS"}
+    content = orjson.loads((run.path / "verdict.json").read_bytes())
+    rows = [row | {"verdict": "PASS"} for row in content["objectives"]]
+    better = content | {"verdict": "PASS", "exit_code": 0, "objectives": rows}
     (run.path / "verdict-2.json").write_bytes(orjson.dumps(better))
     refuses(after, 20, "ended FAIL")
 

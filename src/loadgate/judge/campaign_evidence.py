@@ -31,6 +31,7 @@ from loadgate.judge.campaign_facts import (
     moment,
 )
 from loadgate.judge.campaign_seen import downtimes, observed
+from loadgate.judge.stored import contradictions
 from loadgate.plan.campaign import Bugs, CampaignTests
 from loadgate.plan.campaign_plans import likeness
 from loadgate.store.annotations import annotations_of, annotations_path, read_annotations
@@ -95,6 +96,8 @@ def read_run(root: Path, run_id: str, now: datetime) -> RunFacts | None:
     ]
     # A verdict of a run that still went on says nothing of how it ended.
     judged = [(name, content) for name, content in contents if not content.get("running")]
+    for name, content in judged:
+        _refuse_unbelievable(folder, name, content)
     sha256 = {f"{run_id}/{name}": hashlib.sha256(body).hexdigest() for name, body in files.items()}
     if judged:
         worst = min(judged, key=lambda pair: _rank(pair[1]))[1]
@@ -106,10 +109,25 @@ def read_run(root: Path, run_id: str, now: datetime) -> RunFacts | None:
 
 
 def _verdicts(folder: RunFolder) -> Iterator[Path]:
-    number = 1
-    while (path := folder.verdict_path(number)).is_file():
+    """Give every verdict of a run; StoreError where one is gone that was made before another."""
+    for number in range(1, _newest_verdict(folder) + 1):
+        path = folder.verdict_path(number)
+        if not path.is_file():
+            raise StoreError(f"{path} is gone, and was made before another verdict of the run")
         yield path
-        number += 1
+
+
+def _newest_verdict(folder: RunFolder) -> int:
+    with told_as_store_errors("list", folder.path):
+        return folder.newest_verdict()
+
+
+def _refuse_unbelievable(folder: RunFolder, name: str, content: Mapping[str, Any]) -> None:
+    """Refuse a verdict of another run, and one that is better than what it was made of."""
+    if content.get("run") != folder.id:
+        raise StoreError(f"{folder.path} holds the verdict of another run, {content.get('run')!r}")
+    if (fault := next(contradictions(content), None)) is not None:
+        raise StoreError(f"{folder.path / name} cannot be believed: {fault}")
 
 
 def _rank(content: Mapping[str, Any]) -> int:
@@ -125,8 +143,6 @@ def _of_verdict(
     sha256: Mapping[str, str],
 ) -> RunFacts:
     """Return the facts of a judged run. Its alerts are the verdict's; what was seen is in watch.db."""
-    if content.get("run") != folder.id:
-        raise StoreError(f"{folder.path} holds the verdict of another run, {content.get('run')!r}")
     began = moment(content["started_at"])
     counts = bool(scenario.get("stability"))
     seen = _seen(folder, began, scenario)
@@ -266,9 +282,10 @@ def note_faults(root: Path, facts: RunFacts) -> list[str]:
 
 
 def has_new_verdict(root: Path, facts: RunFacts) -> bool:
-    """Tell whether a run was judged again since its facts were read."""
-    known = sum("/verdict" in name for name in facts.sha256)
-    return RunFolder(root / facts.run).verdict_path(known + 1).is_file()
+    """Tell whether a run was judged again since its facts were read. StoreError where it cannot be listed."""
+    folder = RunFolder(root / facts.run)
+    newest = _newest_verdict(folder)
+    return newest > 0 and f"{facts.run}/{folder.verdict_path(newest).name}" not in facts.sha256
 
 
 def _deployments(folder: RunFolder, began: datetime) -> tuple[tuple[datetime, str], ...]:
