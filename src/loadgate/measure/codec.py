@@ -34,7 +34,7 @@ LARGEST_PAYLOAD = HEADER_BYTES + COUNTERS * _BYTES_PER_COUNTER
 """Bytes of a payload in which every counter is in use and as large as can be."""
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1024)
 def header_of(length: int) -> bytes:
     """Return the header of a payload whose counters take so many bytes."""
     return _HEADER.pack(_COOKIE, length, 0, SIGNIFICANT_DIGITS, LOWEST_US, HIGHEST_US, 1.0)

@@ -68,8 +68,9 @@ def tally_of(row: Sequence[Any], series: Collection[str] | None = None) -> Tally
     return Tally(second, span, endpoint, phase, counts, over, loss != 0)
 
 
-# Over most thresholds there is nothing in most seconds, so that the same text comes again and again.
-@lru_cache(maxsize=4096)
+# Over most thresholds there is nothing in most seconds, so that the same text comes again and again. Each of
+# the others is of one second: to keep many of them takes megabytes of a process that follows a run.
+@lru_cache(maxsize=256)
 def _over_of(text: str, series: frozenset[str] | None) -> Mapping[str, int]:
     over = from_json(text)
     if not isinstance(over, dict) or not all(type(n) is int for n in over.values()):
