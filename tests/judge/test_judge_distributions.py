@@ -41,6 +41,30 @@ def test_a_binomial_tail_is_the_sum_of_its_terms(n: int, data: st.DataObject, p:
     assert at_most(k, n, p) == pytest.approx(tail(k, n, p), abs=1e-11)
 
 
+@given(st.integers(7_000, 40_000), st.floats(0.2, 0.8), st.floats(-6.0, 6.0))
+def test_a_tail_of_thousands_is_the_sum_of_its_terms(n: int, p: float, deviations: float) -> None:
+    """From 3000 of each kind on it is an integral: right to a millionth of the smaller side."""
+    k = min(max(round(n * p + deviations * math.sqrt(n * p * (1 - p))), 0), n - 1)
+
+    def term(i: int) -> float:
+        ways = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
+        return math.exp(ways + i * math.log(p) + (n - i) * math.log1p(-p))
+
+    if deviations < 0:
+        below = math.fsum(term(i) for i in range(max(k - 3000, 0), k + 1))
+        assert at_most(k, n, p) == pytest.approx(below, rel=1e-6, abs=1e-15)
+    else:
+        above = math.fsum(term(i) for i in range(k + 1, min(k + 3000, n) + 1))
+        assert 1 - at_most(k, n, p) == pytest.approx(above, rel=1e-6, abs=1e-13)
+
+
+@pytest.mark.parametrize("n", [10**6, 6 * 10**8])
+def test_a_week_of_requests_has_the_bounds_of_the_normal_distribution(n: int) -> None:
+    """10 % of n: the exact bound is 1.645 standard deviations above, to a hundredth of one."""
+    deviation = math.sqrt(0.1 * 0.9 / n)
+    assert upper_share(n // 10, n, 0.05) == pytest.approx(0.1 + 1.6449 * deviation, abs=0.01 * deviation)
+
+
 @given(st.integers(1, 80), SHARES)
 def test_the_most_that_is_still_rare(n: int, p: float) -> None:
     """That many or fewer of n have a chance of at most 5 %, one more has a greater one."""
