@@ -45,6 +45,26 @@ def test_without_restarts_the_first_death_is_the_last() -> None:
     assert Restarts(most=0, first=1.0, longest=5.0).died(10.0, began=0.0) is None
 
 
+def test_one_that_barely_lives_is_given_up_however_long_its_pauses_are() -> None:
+    """Pauses of 60 s make some 58 deaths an hour: 100 restarts in a row are spent all the same."""
+    restarts, now = Restarts(most=100, first=1.0, longest=60.0), 0.0
+    granted = 0
+    while (due := restarts.died(now + 2.0, began=now)) is not None:
+        now, granted = due, granted + 1
+    assert granted == 100
+    assert restarts.spent == "100 restarts, none of which lived 1m30s"
+
+
+def test_one_that_lived_is_not_counted_with_those_that_barely_did() -> None:
+    """Every hundredth lives 90 s; so it goes on, 58 times an hour."""
+    restarts, now = Restarts(most=100, first=1.0, longest=60.0), 0.0
+    for number in range(1000):
+        died = now + (90.0 if number % 100 == 99 else 2.0)
+        due = restarts.died(died, began=now)
+        assert due is not None
+        now = due
+
+
 @given(
     st.lists(st.floats(0.0, 10_000.0), min_size=1, max_size=60),
     st.integers(0, 10),

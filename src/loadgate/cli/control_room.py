@@ -6,6 +6,7 @@ master writes; everything here reads it.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -26,8 +27,9 @@ from loadgate.cli.disk_check import check_disk
 from loadgate.cli.interrupts import Interrupts
 from loadgate.cli.looking import Looking
 from loadgate.cli.outlets import Listening, Outlets
+from loadgate.cli.overtime import STARTS_WITHIN, Overtime
 from loadgate.cli.preflight import check_locustfile
-from loadgate.cli.run_end import how_it_ended, passes_on_stop
+from loadgate.cli.run_end import how_it_ended, is_kept, passes_on_stop
 from loadgate.cli.runs import show_verdict
 from loadgate.cli.supervisor import Supervisor
 from loadgate.cli.watching import STOPS_WITHIN, Watching
@@ -53,10 +55,6 @@ from loadgate.watch.reach import reach
 _LOOK_EVERY = 0.5
 _EACH = 60.0
 """Seconds between two turns of what is to be done now and then."""
-_OVERTIME = 60.0
-"""Seconds beyond the planned end and the drain after which a run is ended by force."""
-_ANCHOR_WITHIN = 90.0
-"""Seconds in which the run's clock must have started."""
 _WORKERS_END_WITHIN = 20.0
 """Seconds that workers get to end after their master."""
 _MASTER_LEAVES_WITHIN = 5.0
@@ -266,7 +264,7 @@ class ControlRoom:
     def _wait_for_anchor(
         self, generator: Generator, folder: RunFolder, interrupts: Interrupts
     ) -> float | None:
-        within = _ANCHOR_WITHIN + (self.request.listen.within if self.request.listen is not None else 0.0)
+        within = STARTS_WITHIN + (self.request.listen.within if self.request.listen is not None else 0.0)
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             if interrupts.count or is_asked_to_stop(folder):
@@ -303,6 +301,7 @@ class ControlRoom:
         planned_end: float,
     ) -> None:
         over_since: float | None = None
+        overtime = Overtime(time.monotonic(), plan.scenario.http.timeout)
         looking, anchor = Looking(plan, folder), planned_end - plan.timeline.end
         outlets = self._outlets
         with closing(Follower(folder, plan, outlets.series)) as follower, self._view(plan, folder) as view:
@@ -314,10 +313,15 @@ class ControlRoom:
                 watching.look()
                 if self._ends_early(generator, looking, interrupts, time.monotonic() - anchor):
                     planned_end = time.monotonic()
+                elif interrupts.count:
+                    # It ends now, or pauses; the first time that this is seen counts.
+                    planned_end = min(planned_end, time.monotonic())
                 # At the end workers leave before their master, as they should.
                 lasts = not interrupts.count and time.monotonic() < planned_end
                 if self._supervisor is not None:
-                    self._supervise(self._supervisor, generator, view, workers=lasts)
+                    # One that was started again then takes the run up, and needs workers for that.
+                    needed = lasts or not (interrupts.count or is_kept(generator))
+                    self._supervise(self._supervisor, generator, view, workers=needed)
                 elif lasts and (dead := generator.dead_workers()):
                     view.note(f"worker {', '.join(map(str, dead))} has died")
                 if over_since is None and how_it_ended(folder) is not None:
@@ -325,9 +329,8 @@ class ControlRoom:
                 if over_since is not None and time.monotonic() > over_since + _MASTER_LEAVES_WITHIN:
                     view.note("the run is over and its master did not leave; it is ended now")
                     generator.kill()
-                if time.monotonic() > planned_end + plan.scenario.http.timeout + _OVERTIME:
-                    view.note("the run did not come to its planned end; the generator is ended now")
-                    generator.kill()
+                if time.monotonic() > overtime.ends(planned_end, self._master_began(generator)):
+                    self._end_by_force(generator, interrupts, view)
                 self._pause(generator, interrupts)
             self._load_ended.set()
             # What the master committed last came after the last look.
@@ -346,6 +349,20 @@ class ControlRoom:
         if supervisor.gave_up:
             view.note(f"{supervisor.gave_up}; the run ends")
             generator.kill()
+
+    def _master_began(self, generator: Generator) -> float | None:
+        """Return when the newest master was started; None while there is none, since it died."""
+        if generator.ended():
+            return None
+        return self._supervisor.master_began if self._supervisor is not None else -math.inf
+
+    def _end_by_force(self, generator: Generator, interrupts: Interrupts, view: View) -> None:
+        """End a run that does not come to its end; none that is supervised is taken up again for that."""
+        why = "the run did not come to its planned end"
+        view.note(f"{why}; the generator is ended now")
+        if self._supervisor is not None and not interrupts.count:
+            self._supervisor.give_up(why)
+        generator.kill()
 
     def _is_over(self, folder: RunFolder, generator: Generator, interrupts: Interrupts) -> bool:
         """Tell whether the run is over; a master that only died is started again by a supervisor."""

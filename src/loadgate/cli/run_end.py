@@ -27,3 +27,10 @@ def how_it_ended(folder: RunFolder) -> str | None:
         ended: str | None = reader.value("ended", None)
         return ended
     return None
+
+
+def is_kept(generator: Generator) -> bool:
+    """Tell whether the generator's master has begun the run, or taken it up; also where nobody can tell."""
+    with suppress(LoadgateError), RunReader(generator.folder.database) as reader:
+        return bool(reader.value("pid", None) == generator.master.pid)
+    return True

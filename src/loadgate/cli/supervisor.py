@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadgate.cli.restarts import WITHIN, Restarts
+from loadgate.cli.restarts import Restarts
 from loadgate.errors import GeneratorError
 from loadgate.plan.scenario import Soak
 from loadgate.plan.units import format_duration
@@ -47,6 +47,15 @@ class Supervisor:
         }
         self.gave_up = ""
 
+    @property
+    def master_began(self) -> float:
+        """Return when the newest master was started."""
+        return self._parts[MASTER].began
+
+    def give_up(self, why: str) -> None:
+        """Start nothing again from now on: the run has to end. The first reason stays."""
+        self.gave_up = self.gave_up or why
+
     def look(self, now: float, *, master: bool = True, workers: bool = True) -> None:
         """Note what died, and start again what is due; only the master or the workers, where so told."""
         for number in self._parts:
@@ -62,11 +71,8 @@ class Supervisor:
             part.cause = f"{_name(number)} {_ended(code)}"
             part.due = part.restarts.died(now, part.began)
             if part.due is None:
-                within = format_duration(WITHIN)
-                self.gave_up = (
-                    f"{part.cause}, after {part.restarts.most} restarts within {within}: "
-                    "see its log, and [soak] restarts in the scenario"
-                )
+                said = f"{part.cause}, after {part.restarts.spent}"
+                self.give_up(f"{said}: see its log, and [soak] restarts in the scenario")
                 return
             pause = format_duration(round(part.due - now, 3))
             self._say(f"{part.cause}; it is started again in {pause}")
