@@ -82,7 +82,10 @@ class World:
     clock: Clock
     needs: float
     dies: float = float("inf")
+    kept: bool = True
+    """Whether the newest master has taken the run up, or needs no worker for that."""
     masters: int = 0
+    workers: int = 0
     ended: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -123,11 +126,13 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Follow:
 
     def run(world: World, late: float, soak: Soak, interrupts: Interrupts | None = None) -> Supervisor:
         recipe: Any = SimpleNamespace(start_master=lambda *_: Master(world))
-        generator = Generator(cast("RunFolder", None), recipe, Master(world))
+        recipe.start_worker = lambda *_: _begin_worker(world)
+        gone: Any = SimpleNamespace(poll=lambda: 0, kill=lambda: None, wait=lambda: 0)
+        generator = Generator(cast("RunFolder", None), recipe, Master(world), [gone])
         for name, value in {
             "time": world.clock,
             "how_it_ended": lambda _: world.ended,
-            "is_kept": lambda _: True,
+            "is_kept": lambda _: world.kept,
             "passes_on_stop": lambda _: False,
             "Looking": lambda *_: SimpleNamespace(look=lambda _now: None),
             "Follower": lambda *_: SimpleNamespace(close=lambda: None),
@@ -152,6 +157,12 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Follow:
     return run
 
 
+def _begin_worker(world: World) -> Any:
+    """Start the worker that the master waited for."""
+    world.workers, world.kept, world.needs = world.workers + 1, True, world.clock.now + 3.0
+    return SimpleNamespace(poll=lambda: None, kill=lambda: None, wait=lambda: 0)
+
+
 def _within_a_day(clock: Clock) -> None:
     assert clock.now < 86_400, "the run does not end"
 
@@ -165,6 +176,15 @@ def test_a_run_that_is_taken_up_after_its_end_ends_as_planned(
     world = World(Clock(), needs=3.0)
     supervisor = follow(world, late, Soak(restarts=restarts))
     assert (world.ended, world.masters, supervisor.gave_up) == ("planned", 1, "")
+    # Workers leave before their master, as they should.
+    assert world.workers == 0
+
+
+def test_a_master_that_takes_the_run_up_after_the_end_gets_the_workers_for_that(follow: Follow) -> None:
+    """They left with the master before it; without any nobody could take the run up."""
+    world = World(Clock(), needs=float("inf"), kept=False)
+    supervisor = follow(world, 5.0, Soak())
+    assert (world.ended, world.workers, supervisor.gave_up) == ("planned", 1, "")
 
 
 def test_a_master_that_is_started_again_after_the_end_ends_the_run_as_planned(follow: Follow) -> None:

@@ -17,7 +17,8 @@ class Soak(PlanModel):
         description="what a resumed run does about steady seconds without load: leave out, or run later",
     )
     restarts: Annotated[StrictInt, Field(ge=0, le=1000)] = Field(
-        default=20, description="restarts of one process within an hour; one more death ends the run"
+        default=20,
+        description="restarts of one process within an hour, or in a row at its start; one more ends the run",
     )
     backoff: Annotated[Seconds, Field(gt=0)] = Field(
         default=1.0, description="pause before the first restart; each further one is twice as long"
