@@ -4,10 +4,10 @@
 
 A real `loadgate soak` against the reference staging service, both on this machine. Every `--every` seconds
 the resident memory and the CPU seconds (user and system) of each process are read, and the service's own
-count of requests. Judged are the last 15 minutes: a control room fills what it keeps (the last five minutes for
-charts, SQLite's caches) until about the eleventh, and is level then. CPU per request: the CPU seconds of each of their minutes over the requests that
-the service counted in it. Both are judged by how much the medians of the first and of the last fifth of these
-differ: what creeps, differs there.
+count of requests. Judged are the last 15 minutes: a control room fills what it keeps (the last five minutes
+for charts, SQLite's caches) until about the eleventh, and is level then. CPU per request: the CPU seconds of
+each of their minutes over the requests that the service counted in it. Both are judged by how much the
+medians of the first and of the last fifth of these differ: what creeps, differs there.
 
 A CPU second is not always worth the same: a virtual machine shares its cores with others, whose work takes
 clock rate and caches away. So a fixed piece of work is done at each sample; a minute's cost is divided by
