@@ -12,8 +12,12 @@ from pathlib import Path
 import orjson
 import pytest
 from campaign_world import HOUR, START, World, simulated
+from made_runs import SLA
 
 from loadgate.cli import campaign
+from loadgate.judge.gather import gather
+from loadgate.judge.verdict import judge, write
+from loadgate.plan.sla import Limit
 from loadgate.store.campaign import head_of
 
 
@@ -336,6 +340,17 @@ def test_judging_again_by_a_laxer_table_helps_nobody(after) -> None:
     better = content | {"verdict": "PASS", "exit_code": 0, "objectives": rows}
     (run.path / "verdict-2.json").write_bytes(orjson.dumps(better))
     refuses(after, 20, "ended FAIL")
+
+
+def test_a_run_that_only_a_laxer_table_judged_was_not_judged(after) -> None:
+    """Answers of 30 s against a target of 1 s, and a table of 100 s: its PASS says nothing."""
+    run = after.load("load", after.now - timedelta(hours=1), 600.0, ms=30_000.0)
+    (run.path / "verdict.json").unlink()
+    lax = [SLA.model_copy(update={"target": Limit.parse("< 100s", "response_time")})]
+    verdict = judge(gather(run, objectives=lax), now=after.now)
+    assert verdict.grade.value == "PASS"
+    write(run, verdict)
+    refuses(after, 30, f"loadgate verdict {run.id}")
 
 
 def test_a_damaged_verdict_is_named(after) -> None:

@@ -23,7 +23,6 @@ from loadgate.judge.campaign_facts import (
     WORST_FIRST,
     AlertFacts,
     BugFacts,
-    RowFacts,
     RuleFacts,
     RunFacts,
     SmokeFacts,
@@ -31,6 +30,7 @@ from loadgate.judge.campaign_facts import (
     moment,
 )
 from loadgate.judge.campaign_seen import downtimes, observed
+from loadgate.judge.campaign_verdicts import Said, said
 from loadgate.judge.stored import contradictions
 from loadgate.plan.campaign import Bugs, CampaignTests
 from loadgate.plan.campaign_plans import likeness
@@ -45,7 +45,6 @@ LARGEST: Final = 64 * 2**20
 SMOKE: Final = "smoke"
 """The folder of smoke checks below the results, as `watch.smoke_results` has it."""
 _NOTES: Final = annotations_path(RunFolder(Path())).name
-_REASONS: Final = 5
 _SMOKE_TIME: Final = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?\.json$")
 
 
@@ -99,9 +98,10 @@ def read_run(root: Path, run_id: str, now: datetime) -> RunFacts | None:
     for name, content in judged:
         _refuse_unbelievable(folder, name, content)
     sha256 = {f"{run_id}/{name}": hashlib.sha256(body).hexdigest() for name, body in files.items()}
-    if judged:
+    outcome = said([content for _, content in judged], plan)
+    if outcome.verdict is not None:
         worst = min(judged, key=lambda pair: _rank(pair[1]))[1]
-        facts: RunFacts | None = _of_verdict(folder, scenario, plan, worst, sha256)
+        facts: RunFacts | None = _of_verdict(folder, scenario, plan, worst, outcome, sha256)
     else:
         facts = _of_database(folder, scenario, plan, sha256, now)
     # While it goes on somebody may note something at any moment.
@@ -140,6 +140,7 @@ def _of_verdict(
     scenario: Mapping[str, Any],
     plan: Mapping[str, Any],
     content: Mapping[str, Any],
+    outcome: Said,
     sha256: Mapping[str, str],
 ) -> RunFacts:
     """Return the facts of a judged run. Its alerts are the verdict's; what was seen is in watch.db."""
@@ -157,14 +158,11 @@ def _of_verdict(
         started_at=began,
         ended_at=began + timedelta(seconds=float(content["ended_at"] or 0.0)),
         ended=str(content["ended"]),
-        verdict=content["verdict"] if content.get("verdict") in WORST_FIRST else "INVALID",
+        verdict=outcome.verdict,
         plan=likeness(plan),
-        steady_seconds=float(content["steady_seconds"]),
-        reasons=tuple(content["reasons"][:_REASONS]),
-        rows=tuple(
-            RowFacts(row["name"], row["verdict"], row["value_text"], row["target"])
-            for row in content["objectives"]
-        ),
+        steady_seconds=outcome.steady_seconds,
+        reasons=outcome.reasons,
+        rows=outcome.rows,
         alerts=_alerts(content.get("alerts", ()), began),
         rules=_rules(plan, "load"),
         deployments=_deployments(folder, began),
