@@ -315,7 +315,9 @@ def add_run(state: CampaignState, facts: RunFacts) -> None:
     if not state.can_stop(facts):
         return
     if facts.verdict == "FAIL":
-        state.failed_runs.setdefault(facts.run, facts.ended_at)
+        # One that was judged dead and was resumed may end after a restart: that stops the clock, too.
+        known = state.failed_runs.get(facts.run, facts.ended_at)
+        state.failed_runs[facts.run] = known if facts.ended is None else max(known, facts.ended_at)
     for alert in facts.alerts:
         state.alerts[facts.run, alert.rule, alert.fired_at] = alert
     for begin, end in facts.down:
@@ -325,6 +327,9 @@ def add_run(state: CampaignState, facts: RunFacts) -> None:
 def _worse(known: RunFacts | None, facts: RunFacts) -> RunFacts:
     """Return the facts with the verdict that was known, and what it says, where that one is worse."""
     if known is None or known.verdict is None:
+        return facts
+    # It was taken for dead and was resumed: what was missing then may be there at its end.
+    if known.ended == "died" and facts.ended != "died" and known.verdict != "FAIL":
         return facts
     if facts.verdict is not None and _rank(facts.verdict) <= _rank(known.verdict):
         return facts

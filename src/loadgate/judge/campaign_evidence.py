@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,6 @@ import orjson
 
 from loadgate.errors import LoadgateError, StoreError
 from loadgate.judge.campaign_facts import (
-    WORST_FIRST,
     AlertFacts,
     BugFacts,
     RuleFacts,
@@ -29,14 +28,15 @@ from loadgate.judge.campaign_facts import (
     TestFacts,
     moment,
 )
+from loadgate.judge.campaign_life import DIED, Life, life_of
 from loadgate.judge.campaign_seen import downtimes, observed
-from loadgate.judge.campaign_verdicts import Said, said
+from loadgate.judge.campaign_verdicts import said
 from loadgate.judge.stored import contradictions
 from loadgate.plan.campaign import Bugs, CampaignTests
 from loadgate.plan.campaign_plans import likeness
 from loadgate.store.annotations import annotations_of, annotations_path, read_annotations
 from loadgate.store.faults import told_as_store_errors
-from loadgate.store.folder import RunFolder, is_being_written
+from loadgate.store.folder import RunFolder
 from loadgate.store.watch import WatchReader
 from loadgate.watch.alert_summary import summary_of
 
@@ -89,23 +89,25 @@ def read_run(root: Path, run_id: str, now: datetime) -> RunFacts | None:
         if path.is_file() and not path.is_symlink()
     }
     plan = _json(files.get("plan.json", b""), folder.plan)
-    scenario = plan.get("scenario", {})
-    contents = [
-        (name, _json(body, folder.path / name)) for name, body in files.items() if name != "plan.json"
-    ]
-    # A verdict of a run that still went on says nothing of how it ended.
-    judged = [(name, content) for name, content in contents if not content.get("running")]
-    for name, content in judged:
-        _refuse_unbelievable(folder, name, content)
+    life = life_of(folder, now)
     sha256 = {f"{run_id}/{name}": hashlib.sha256(body).hexdigest() for name, body in files.items()}
-    outcome = said([content for _, content in judged], plan)
-    if outcome.verdict is not None:
-        worst = min(judged, key=lambda pair: _rank(pair[1]))[1]
-        facts: RunFacts | None = _of_verdict(folder, scenario, plan, worst, outcome, sha256)
-    else:
-        facts = _of_database(folder, scenario, plan, sha256, now)
+    judged = []
+    for name, body in files.items():
+        # A watch has no load that one could judge, whoever tried to.
+        if name == folder.plan.name or (life is not None and life.is_watch):
+            continue
+        content = _json(body, folder.path / name)
+        # A verdict of a run that still went on says nothing of how it ended.
+        if not content.get("running"):
+            _refuse_unbelievable(folder, name, content)
+            judged.append(content)
+    if life is None and not judged:
+        return None
+    if not judged and life is not None and life.began is None:
+        return None
+    facts = _facts(folder, plan, judged, life, sha256)
     # While it goes on somebody may note something at any moment.
-    return facts if facts is None or facts.ended is None else with_notes(root, facts)
+    return facts if facts.ended is None else with_notes(root, facts)
 
 
 def _verdicts(folder: RunFolder) -> Iterator[Path]:
@@ -130,89 +132,60 @@ def _refuse_unbelievable(folder: RunFolder, name: str, content: Mapping[str, Any
         raise StoreError(f"{folder.path / name} cannot be believed: {fault}")
 
 
-def _rank(content: Mapping[str, Any]) -> int:
-    verdict = content.get("verdict")
-    return WORST_FIRST.index(verdict) if verdict in WORST_FIRST else 1
-
-
-def _of_verdict(
+def _facts(
     folder: RunFolder,
-    scenario: Mapping[str, Any],
     plan: Mapping[str, Any],
-    content: Mapping[str, Any],
-    outcome: Said,
+    judged: Sequence[Mapping[str, Any]],
+    life: Life | None,
     sha256: Mapping[str, str],
 ) -> RunFacts:
-    """Return the facts of a judged run. Its alerts are the verdict's; what was seen is in watch.db."""
-    began = moment(content["started_at"])
-    counts = bool(scenario.get("stability"))
+    """Return the facts of a run that began: what its verdicts say, its database, and what probes saw."""
+    scenario = plan.get("scenario", {})
+    final = [content for content in judged if not _was_early(content, life)]
+    early = [content for content in judged if _was_early(content, life)]
+    # Of an end that was none only a FAIL counts.
+    outcome = said([*final, *(content for content in early if content["verdict"] == "FAIL")], plan)
+    began = life.began if life is not None and life.began is not None else moment(judged[-1]["started_at"])
     seen = _seen(folder, began, scenario)
-    seen.pop("alerts", None)
+    last = max((end for _, end in seen["observed"]), default=began)
+    ended, length = (None, None) if life is None else (life.ended, life.length)
+    if final:
+        ended, length = str(final[-1]["ended"]), float(final[-1]["ended_at"] or 0.0)
+    ended_at = last if length is None else began + timedelta(seconds=length)
+    mode = "watch" if life is not None and life.is_watch else "load"
+    before, after = (
+        [alert for content in of for alert in _alerts(content.get("alerts", ()), began)]
+        for of in (early, final)
+    )
+    # An alert may be resolved after an early verdict; what the final one says of it stands.
+    alerts = {(one.rule, one.fired_at): one for one in [*before, *seen.pop("alerts"), *after]}
     return RunFacts(
         run=folder.id,
-        scenario=str(content["scenario"]),
-        host=str(content["host"] or ""),
-        mode="load",
-        stability=counts,
+        scenario=str(final[-1]["scenario"] if final else scenario.get("name", "")),
+        host=str(final[-1]["host"] if final else (life and life.host) or scenario.get("host", "")),
+        mode=mode,
+        stability=bool(scenario.get("stability")),
         monitored=bool(plan.get("alerts")),
         started_at=began,
-        ended_at=began + timedelta(seconds=float(content["ended_at"] or 0.0)),
-        ended=str(content["ended"]),
+        # One that died, was judged and resumed and died again has been seen after its verdict.
+        ended_at=max(ended_at, last) if ended == DIED else ended_at,
+        ended=ended,
         verdict=outcome.verdict,
         plan=likeness(plan),
         steady_seconds=outcome.steady_seconds,
         reasons=outcome.reasons,
         rows=outcome.rows,
-        alerts=_alerts(content.get("alerts", ()), began),
-        rules=_rules(plan, "load"),
-        deployments=_deployments(folder, began),
-        sha256=sha256,
-        **seen,
-    )
-
-
-def _of_database(
-    folder: RunFolder,
-    scenario: Mapping[str, Any],
-    plan: Mapping[str, Any],
-    sha256: Mapping[str, str],
-    now: datetime,
-) -> RunFacts | None:
-    """Return the facts of a watch, or of a run that nobody has judged yet."""
-    # Only runs that nobody judged yet are read here, and what it takes makes every look slower.
-    from loadgate.store.database import RunReader
-
-    if not folder.database.is_file():
-        return None
-    with RunReader(folder.database) as reader:
-        anchor, ended = reader.value("anchor", None), reader.value("ended", None)
-        host, mode = reader.value("host", ""), reader.value("mode", "")
-        length = reader.value("ended_at_run_time", None)
-    if anchor is None:
-        return None
-    began = datetime.fromtimestamp(float(anchor["wall"]), UTC)
-    if ended is None and not is_being_written(folder, now.timestamp()):
-        ended = "died"
-    seen = _seen(folder, began, scenario)
-    mode = "watch" if mode == "watch" else "load"
-    last = max((end for _, end in seen["observed"]), default=began)
-    return RunFacts(
-        run=folder.id,
-        scenario=str(scenario.get("name", "")),
-        host=str(host or scenario.get("host", "")),
-        mode=mode,
-        stability=bool(scenario.get("stability")),
-        monitored=bool(plan.get("alerts")),
-        started_at=began,
-        ended_at=began + timedelta(seconds=float(length)) if length is not None else last,
-        ended=ended,
-        verdict=None,
-        plan=likeness(plan),
+        alerts=tuple(sorted(alerts.values(), key=lambda one: one.fired_at)),
         rules=_rules(plan, mode),
         deployments=_deployments(folder, began),
         sha256=sha256,
         **seen,
     )
+
+
+def _was_early(content: Mapping[str, Any], life: Life | None) -> bool:
+    """Tell whether a verdict took a run for dead that was resumed: it goes on, or has another end."""
+    return content["ended"] == DIED and life is not None and life.ended != DIED
 
 
 def _seen(folder: RunFolder, began: datetime, scenario: Mapping[str, Any]) -> dict[str, Any]:

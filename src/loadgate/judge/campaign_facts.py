@@ -91,7 +91,8 @@ class RuleFacts:
 class RunFacts:
     """One run: what was judged of it, and what was seen of the target meanwhile.
 
-    `verdict` is the worst that was ever said of it, None while it goes on and for a watch. `plan` tells plans
+    `verdict` is the worst that was ever said of it, None for a watch and while it goes on, but for a FAIL of
+    before it was resumed. `plan` tells plans
     apart that ask for other loads or objectives (`plan.campaign_plans`). `observed` are the
     times in which a probe had readings, `down` those in which the health probe found the target down.
     """

@@ -28,6 +28,7 @@ from loadgate.judge.campaign_evidence import (
     with_notes,
 )
 from loadgate.judge.campaign_facts import BugFacts, RunFacts, TestFacts, iso
+from loadgate.judge.campaign_life import DIED
 from loadgate.judge.campaign_lines import AHEAD
 from loadgate.judge.decision import Trust
 from loadgate.store.campaign import Entry, Stamp, verify_chain
@@ -80,7 +81,9 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
     for run_id in run_ids(root):
         known = state.runs.get(run_id)
         try:
-            if known is not None and known.is_over and not has_new_verdict(root, known):
+            # One that died may have been resumed.
+            over = known is not None and known.is_over and known.ended != DIED
+            if known is not None and over and not has_new_verdict(root, known):
                 _noted_later(root, known, since, found)
                 continue
             facts = read_run(root, run_id, now)

@@ -1,0 +1,58 @@
+"""How a run of a campaign lives: what its run database alone says of where it ran, and whether it goes on.
+
+Verdicts come and go while a run is resumed; whether it ended is known to its database only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from loadgate.store.connection import open_for_reading
+from loadgate.store.faults import told_as_store_errors
+from loadgate.store.folder import RunFolder, is_being_written
+from loadgate.store.schema import run_schema
+from loadgate.store.values import read_value
+
+DIED: Final = "died"
+"""The end of a run that has none and is not written any more; such a run can be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What a run database says: `began` is None before the load, `ended` while it goes on.
+
+    `length` is the run time of its end, in seconds; None where nobody wrote one down.
+    """
+
+    began: datetime | None
+    ended: str | None
+    length: float | None
+    host: str
+    is_watch: bool
+
+
+def life_of(folder: RunFolder, now: datetime) -> Life | None:
+    """Read it at a moment; None where there is no run database. StoreError when it cannot be read."""
+    if not folder.database.is_file():
+        return None
+    # Not by a RunReader: what that imports, and migrates, would make every look slower.
+    opened = open_for_reading(folder.database, run_schema(), as_it_is=True)
+    try:
+        with told_as_store_errors("read", folder.database):
+            anchor, ended, length, host, mode = (
+                read_value(opened.connection, key)
+                for key in ("anchor", "ended", "ended_at_run_time", "host", "mode")
+            )
+    finally:
+        opened.close()
+    if ended is None and not is_being_written(folder, now.timestamp()):
+        ended = DIED
+    return Life(
+        None if anchor is None else datetime.fromtimestamp(float(anchor["wall"]), UTC),
+        ended,
+        None if length is None else float(length),
+        str(host or ""),
+        mode == "watch",
+    )

@@ -1,0 +1,147 @@
+"""Runs of a campaign that died, were judged, resumed or moved, and such as cannot be read; no load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from campaign_world import DAY, HOST, HOUR, START, World, simulated
+from made_runs import make_run
+
+from loadgate.exit_codes import ExitCode
+from loadgate.judge.campaign import fold
+from loadgate.judge.campaign_gather import Found
+from loadgate.judge.campaign_gather import gather as gather_all
+from loadgate.judge.gather import gather
+from loadgate.judge.results import Grade
+from loadgate.judge.slots import Interval
+from loadgate.judge.verdict import judge, write
+from loadgate.store.campaign import read_entries
+from loadgate.store.database import open_writer
+from loadgate.store.folder import RunFolder
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A campaign that has just been started."""
+    world = World(tmp_path)
+    with simulated(world, monkeypatch):
+        assert world.run("start", world.campaign)[0] == 0
+        yield world
+
+
+def unended(world: World) -> RunFolder:
+    """Store a soak that began with the campaign, was seen for a day, and has no end."""
+    run = make_run(
+        world.results,
+        0,
+        planned=world.plans["soak"],
+        changes={"scenario": "soak", "host": HOST, "ended": None, "ended_at_run_time": None},
+        verdict=False,
+    )
+    world.watch_database(run, DAY)
+    return run
+
+
+def judged(run: RunFolder, length: float, grade: Grade | None = None, *, ended: str = "planned") -> Path:
+    """Judge a run as one of a length, by its rows or as told."""
+    verdict = judge(gather(run), now=START)
+    steady = (Interval(0.0, length),)
+    told = replace(verdict.evidence, steady=steady, planned=steady, ended_at=length, fleet=(), ended=ended)
+    grade = grade or verdict.grade
+    code = ExitCode.FAIL if grade is Grade.FAIL else verdict.exit_code
+    return write(run, replace(verdict, evidence=told, grade=grade, exit_code=code))
+
+
+def end(run: RunFolder) -> None:
+    """Write down that a run came to its planned end."""
+    with open_writer(run.database) as writer:
+        writer.commit([], run_values={"ended": "planned", "ended_at_run_time": 10.0})
+
+
+def look(world: World) -> Found:
+    """Hold the book against the disk."""
+    state = fold(read_entries(world.results / "campaign" / "weeks"))
+    return gather_all(world.results, state, world.now)
+
+
+def item(decision: Any, key: str) -> Any:
+    """Return an item of a decision."""
+    return next(one for one in decision["items"] if one["key"] == key)
+
+
+def resumed_week(world: World, grade: Grade, *, alerts: bool = False) -> Any:
+    """Let a soak die after a day, be judged, resumed, come to its end and be judged; decide then."""
+    run = unended(world)
+    world.later(days=1, hours=1)
+    judged(run, DAY, grade, ended="died")
+    world.run("decide")
+    with open_writer(run.database):
+        assert [(one.run, one.ended) for one in look(world).under_way] == [(run.id, None)]
+    run.watch_database.unlink()
+    world.watch_database(run, 7 * DAY, alerts=alerts)
+    world.later(days=6, hours=1)
+    end(run)
+    judged(run, 7 * DAY)
+    return world.json("decide")
+
+
+# -- runs that died and were resumed -----------------------------------------------------------------------
+
+
+def test_a_resumed_run_is_under_way_and_its_early_verdict_is_over(world: World) -> None:
+    """Judged INVALID when it was dead; the PASS of its end is what counts."""
+    told = resumed_week(world, Grade.INVALID)
+    assert item(told, "sustained")["reasons"] == ["load-20260105-080000 was steady for 7d: PASS"]
+
+
+def test_an_alert_after_a_resume_stops_the_clock(world: World) -> None:
+    """Of day 3.5, which the verdict of day 1 does not know."""
+    told = resumed_week(world, Grade.INVALID, alerts=True)
+    assert told["clock"]["stopped"] == "alert down (critical) fired in run load-20260105-080000"
+
+
+def test_an_early_fail_stays(world: World) -> None:
+    """What was bad once is bad, whatever the run said later."""
+    told = resumed_week(world, Grade.FAIL)
+    assert told["clock"]["stopped"] == "run load-20260105-080000 ended FAIL"
+
+
+def test_a_resumed_run_that_nobody_judged_again_was_not_judged(world: World) -> None:
+    """The INVALID of before its end is no verdict of it."""
+    run = unended(world)
+    world.later(days=1, hours=1)
+    judged(run, DAY, Grade.INVALID, ended="died")
+    end(run)
+    assert "goes on, or was not judged yet" in item(world.json("decide"), "sustained")["reasons"][0]
+
+
+def test_a_fail_after_a_restart_stops_the_clock_of_after_it(world: World) -> None:
+    """FAIL when it was dead, restarted then, and FAIL at the end of the resumed run."""
+    run = unended(world)
+    world.later(days=1, hours=1)
+    judged(run, DAY, Grade.FAIL, ended="died")
+    world.run("decide")
+    assert world.run("restart", "--hotfix", "fix", "--role", "qa")[0] == 0
+    assert world.json("decide")["clock"]["stopped"] is None
+    world.later(days=6, hours=1)
+    end(run)
+    judged(run, 7 * DAY, Grade.FAIL)
+    assert world.json("decide")["clock"]["stopped"] == f"run {run.id} ended FAIL"
+
+
+# -- watches -----------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_of_a_watch_is_none(world: World) -> None:
+    """It has no load to judge, and stays the watch that it was."""
+    run = world.watched(world.now, HOUR)
+    world.later(hours=2)
+    before = world.json("decide")["items"]
+    write(run, judge(gather(run), now=world.now))
+    assert world.json("decide")["items"] == before
+    assert [one["content"]["mode"] for one in world.json("history") if one["kind"] == "run"][-1] == "watch"
