@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +129,51 @@ def test_a_fail_after_a_restart_stops_the_clock_of_after_it(world: World) -> Non
     assert world.json("decide")["clock"]["stopped"] is None
     world.later(days=6, hours=1)
     end(run)
+    judged(run, 7 * DAY, Grade.FAIL)
+    assert world.json("decide")["clock"]["stopped"] == f"run {run.id} ended FAIL"
+
+
+# -- runs whose end was moved ------------------------------------------------------------------------------
+
+
+def moved(world: World) -> RunFolder:
+    """Let a soak die after a day, be resumed with a moved end, and the clock be started again."""
+    run = unended(world)
+    world.later(days=1, hours=1)
+    world.run("decide")
+    run.plan.write_bytes(run.plan.read_bytes() + b"\n")
+    with open_writer(run.database):
+        assert world.run("restart", "--hotfix", "moved end", "--role", "qa")[0] == 0
+        world.later(hours=1)
+        told = world.json("decide")
+        assert item(told, "evidence")["reasons"] == [f"{run.id}/plan.json was edited"]
+    return run
+
+
+def test_what_is_bad_in_a_moved_run_stops_the_clock(world: World) -> None:
+    """An alert of day 3.5, after the restart, in a run that ended and passed."""
+    run = moved(world)
+    run.watch_database.unlink()
+    world.watch_database(run, 7 * DAY, alerts=True)
+    world.later(days=7)
+    end(run)
+    judged(run, 7 * DAY)
+    told = world.json("decide")
+    assert told["clock"]["stopped"] == f"alert down (critical) fired in run {run.id}"
+    assert item(told, "evidence")["standing"] == "missing"
+
+
+def test_nothing_good_comes_of_a_moved_run(world: World) -> None:
+    """Its PASS shows nothing, and a second look adds nothing; that it is judged FAIL then stops the clock."""
+    run = moved(world)
+    world.later(days=7)
+    end(run)
+    judged(run, 7 * DAY)
+    told = world.json("decide")
+    assert item(told, "sustained")["reasons"][0].startswith("no run of soak")
+    runs = [one for one in world.json("history") if one["kind"] == "run"]
+    assert world.json("decide")["clock"]["stopped"] is None
+    assert [one for one in world.json("history") if one["kind"] == "run"] == runs
     judged(run, 7 * DAY, Grade.FAIL)
     assert world.json("decide")["clock"]["stopped"] == f"run {run.id} ended FAIL"
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from loadgate.errors import LoadgateError
 from loadgate.judge.campaign import CampaignState, clock_fault, fold
+from loadgate.judge.campaign_changed import only_bad
 from loadgate.judge.campaign_clock import clock_at, evidence_since
 from loadgate.judge.campaign_evidence import (
     changed_files,
@@ -88,21 +89,21 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
                 continue
             facts = read_run(root, run_id, now)
             damaged = [] if facts is None else note_faults(root, facts)
-            # Taken up, what was edited would have the hash of the edit; left as it is, `_linked` names it.
-            changed = known is not None and changed_files(root, known.sha256)
+            # As the book would give it back, whose times are milliseconds: else it would differ at each look.
+            facts = None if facts is None else RunFacts.of(facts.content())
+            if facts is not None and known is not None and changed_files(root, known.sha256):
+                facts = only_bad(known, facts)
         except (LoadgateError, KeyError, TypeError, ValueError) as error:
             found.faults.append(f"run {run_id} cannot be read: {error}")
             continue
         if facts is None:
             continue
-        # As the book would give it back, whose times are milliseconds: else it would differ at each look.
-        facts = RunFacts.of(facts.content())
         same = same_target(facts.host, state.plan.host)
         # Whatever else is wrong with it, nothing may be started beside a load.
         if same and facts.ended is None:
             found.under_way.append(facts)
         # A run that began long ago and goes on is still of now.
-        if changed or (facts.ended is not None and facts.ended_at < oldest):
+        if facts.ended is not None and facts.ended_at < oldest:
             continue
         if not same:
             strangers.append(f"run {run_id} is of another target ({facts.host}): it does not count")
@@ -114,7 +115,8 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
         if known is None or known != facts:
             entry = ("run", facts.content())
             found.new.append(entry)
-            if facts.is_over or _is_grave(state, known, facts):
+            ended = facts.ended is not None and known is not None and known.ended is None
+            if facts.is_over or ended or _is_grave(state, known, facts):
                 found.grave.append(entry)
     others = [one["run"] for kind, one in found.new if kind == "run" and _is_other(state, RunFacts.of(one))]
     others += [run.run for run in state.runs.values() if _is_other(state, run)]
@@ -193,8 +195,12 @@ def _bug_file(state: CampaignState, found: Found) -> None:
 def _linked(root: Path, state: CampaignState, since: datetime, found: Found) -> None:
     """Hold every file that the book points to against its hash; what is of an older release is only noted."""
     newest = max(state.smoke, key=lambda one: one.started_at, default=None)
-    for run in state.runs.values():
-        found.tell(changed_files(root, run.sha256), serious=run.ended_at >= since)
+    fresh = {content["run"]: RunFacts.of(content) for kind, content in found.new if kind == "run"}
+    for known in state.runs.values():
+        run = fresh.get(known.run, known)
+        # One whose folder is gone does not go on, whatever was seen of it last.
+        going = run.ended is None and (root / run.run).is_dir()
+        found.tell(changed_files(root, known.sha256), serious=going or run.ended_at >= since)
     for check in state.smoke:
         serious = check is newest or check.started_at >= since
         found.tell(changed_files(root, check.sha256), serious=serious)
