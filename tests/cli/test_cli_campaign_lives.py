@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from campaign_world import DAY, HOST, HOUR, START, World, simulated
 from made_runs import make_run
@@ -176,6 +177,61 @@ def test_nothing_good_comes_of_a_moved_run(world: World) -> None:
     assert [one for one in world.json("history") if one["kind"] == "run"] == runs
     judged(run, 7 * DAY, Grade.FAIL)
     assert world.json("decide")["clock"]["stopped"] == f"run {run.id} ended FAIL"
+
+
+# -- runs that cannot be read -----------------------------------------------------------------------------
+
+
+def test_a_run_of_another_target_that_cannot_be_read_is_only_noted(world: World) -> None:
+    """Its database says where it ran; what its verdict would have said is of no concern."""
+    run = world.load("load", world.now, 600.0, host="http://other:1")
+    (run.path / "verdict.json").write_text("{")
+    found = look(world)
+    assert found.faults == []
+    assert any(run.id in note and "another target" in note for note in found.notes)
+
+
+def test_a_restart_heals_a_run_of_before_it_that_cannot_be_read(world: World) -> None:
+    """Before the restart it is a fault, then only a note: no decision rests on it any more."""
+    run = world.load("load", world.now, 600.0)
+    world.later(hours=1)
+    world.run("decide")
+    judged(run, 600.0)
+    (run.path / "verdict.json").unlink()
+    assert any("cannot be read" in fault for fault in look(world).faults)
+    assert world.run("restart", "--hotfix", "fix", "--role", "qa")[0] == 0
+    found = look(world)
+    assert (found.faults, any("cannot be read" in note for note in found.notes)) == ([], True)
+
+
+def test_a_load_that_goes_on_and_cannot_be_read_keeps_others_away(world: World) -> None:
+    """Its plan is damaged, and somebody writes it."""
+    run = unended(world)
+    run.plan.write_text("{")
+    with open_writer(run.database):
+        found = look(world)
+    assert [(one.run, one.mode, one.ended) for one in found.under_way] == [(run.id, "load", None)]
+    assert len(found.faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("plan.json", b'{"scenario": {"name": "load", "probes": [3]}}'),
+        ("plan.json", b'{"scenario": [], "files": null}'),
+        ("verdict.json", b'{"ended_at": 1e300}'),
+        ("verdict.json", b'{"alerts": [3]}'),
+        ("verdict.json", b'{"objectives": [3]}'),
+    ],
+)
+def test_whatever_a_damaged_file_holds_is_a_fault(world: World, file: str, content: bytes) -> None:
+    """Never one of the command."""
+    run = world.load("load", world.now, 600.0)
+    path = run.path / file
+    whole = orjson.loads(path.read_bytes()) if file == "verdict.json" else {}
+    path.write_bytes(orjson.dumps(whole | orjson.loads(content)))
+    world.later(hours=1)
+    assert [fault for fault in look(world).faults if f"run {run.id} cannot be read" in fault]
 
 
 # -- watches -----------------------------------------------------------------------------------------------

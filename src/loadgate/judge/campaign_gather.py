@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from loadgate.errors import LoadgateError
 from loadgate.judge.campaign import CampaignState, clock_fault, fold
 from loadgate.judge.campaign_changed import only_bad
 from loadgate.judge.campaign_clock import clock_at, evidence_since
@@ -29,10 +28,11 @@ from loadgate.judge.campaign_evidence import (
     with_notes,
 )
 from loadgate.judge.campaign_facts import BugFacts, RunFacts, TestFacts, iso
-from loadgate.judge.campaign_life import DIED
+from loadgate.judge.campaign_life import DIED, UNREADABLE, sketch, unknown_load
 from loadgate.judge.campaign_lines import AHEAD
 from loadgate.judge.decision import Trust
 from loadgate.store.campaign import Entry, Stamp, verify_chain
+from loadgate.store.folder import RunFolder
 
 Content = tuple[str, Mapping[str, Any]]
 
@@ -93,8 +93,17 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
             facts = None if facts is None else RunFacts.of(facts.content())
             if facts is not None and known is not None and changed_files(root, known.sha256):
                 facts = only_bad(known, facts)
-        except (LoadgateError, KeyError, TypeError, ValueError) as error:
-            found.faults.append(f"run {run_id} cannot be read: {error}")
+        except UNREADABLE as error:
+            about = _unreadable(root, run_id, known, state, now)
+            told = f"run {run_id} cannot be read: {error}"
+            if about is not None and about.host and not same_target(about.host, state.plan.host):
+                strangers.append(f"{told} (it is of another target)")
+                continue
+            if about is not None and about.ended is None:
+                found.under_way.append(about)
+            ends = [one.ended_at for one in (about, known) if one is not None]
+            going = about is None or about.ended is None
+            found.tell([told], serious=going or max(ends) >= since)
             continue
         if facts is None:
             continue
@@ -127,6 +136,17 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
     found.notes += strangers[-MOST_NOTES:]
     if len(strangers) > MOST_NOTES:
         found.notes.append(f"and {len(strangers) - MOST_NOTES} more runs of other targets or plans")
+
+
+def _unreadable(
+    root: Path, run_id: str, known: RunFacts | None, state: CampaignState, now: datetime
+) -> RunFacts | None:
+    """Return what is known all the same of a run that cannot be read; None where nothing is."""
+    folder = RunFolder(root / run_id)
+    if known is not None and known.is_over and known.ended != DIED:
+        return known
+    about = sketch(folder, now) or unknown_load(folder, state.plan.host, now)
+    return about or known
 
 
 def _is_other(state: CampaignState, run: RunFacts) -> bool:
@@ -163,7 +183,7 @@ def _is_grave(state: CampaignState, known: RunFacts | None, facts: RunFacts) -> 
 def _smoke(root: Path, state: CampaignState, since: datetime, now: datetime, found: Found) -> None:
     try:
         newest = newest_smoke(root, state.plan.host, state.smokes)
-    except (LoadgateError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         found.faults.append(f"the newest smoke check cannot be read: {error}")
         return
     if newest is None or newest.started_at < since or any(one.file == newest.file for one in state.smoke):

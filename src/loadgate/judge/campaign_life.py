@@ -5,10 +5,13 @@ Verdicts come and go while a run is resumed; whether it ended is known to its da
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from loadgate.errors import LoadgateError
+from loadgate.judge.campaign_facts import RunFacts
 from loadgate.store.connection import open_for_reading
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder, is_being_written
@@ -17,6 +20,17 @@ from loadgate.store.values import read_value
 
 DIED: Final = "died"
 """The end of a run that has none and is not written any more; such a run can be resumed."""
+
+UNREADABLE: Final = (
+    LoadgateError,
+    AttributeError,
+    LookupError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""Whatever a damaged file can lead to: it is a fault of the evidence, and never one of the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +69,45 @@ def life_of(folder: RunFolder, now: datetime) -> Life | None:
         None if length is None else float(length),
         str(host or ""),
         mode == "watch",
+    )
+
+
+def sketch(folder: RunFolder, now: datetime) -> RunFacts | None:
+    """Return what its database says of a run that cannot be read whole; None where that says too little.
+
+    One that died, and has no end on record, is taken to have ended now.
+    """
+    try:
+        life = life_of(folder, now)
+    except UNREADABLE:
+        return None
+    if life is None or life.began is None:
+        return None
+    ended_at = now
+    with suppress(OverflowError, ValueError):
+        ended_at = now if life.length is None else life.began + timedelta(seconds=life.length)
+    return _bare(folder.id, life.host, life.began, ended_at, life.ended, "watch" if life.is_watch else "load")
+
+
+def unknown_load(folder: RunFolder, host: str, now: datetime) -> RunFacts | None:
+    """Return a run of which nothing is known as a load that goes on, where it may still be written."""
+    try:
+        going = is_being_written(folder, now.timestamp())
+    except UNREADABLE:
+        going = True
+    return _bare(folder.id, host, now, now, None, "load") if going else None
+
+
+def _bare(run: str, host: str, began: datetime, ended_at: datetime, ended: str | None, mode: str) -> RunFacts:
+    return RunFacts(
+        run=run,
+        scenario="",
+        host=host,
+        mode=mode,
+        stability=False,
+        monitored=False,
+        started_at=began,
+        ended_at=ended_at,
+        ended=ended,
+        verdict=None,
     )
