@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +16,37 @@ from made_runs import make_run
 
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import fold
+from loadgate.judge.campaign_facts import iso
 from loadgate.judge.campaign_gather import Found
 from loadgate.judge.campaign_gather import gather as gather_all
 from loadgate.judge.gather import gather
 from loadgate.judge.results import Grade
 from loadgate.judge.slots import Interval
 from loadgate.judge.verdict import judge, write
+from loadgate.store.annotations import Annotation, annotate
 from loadgate.store.campaign import read_entries
 from loadgate.store.database import open_writer
-from loadgate.store.folder import RunFolder
+from loadgate.store.folder import RunFolder, create_run
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A campaign that has just been started."""
+    world = World(tmp_path_factory.mktemp("lives"))
+    with pytest.MonkeyPatch.context() as patch, simulated(world, patch):
+        assert world.run("start", world.campaign)[0] == 0
+    return world
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A campaign that has just been started."""
-    world = World(tmp_path)
-    with simulated(world, monkeypatch):
-        assert world.run("start", world.campaign)[0] == 0
-        yield world
+def world(begun: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A copy of it for one test."""
+    copy = World.__new__(World)
+    copy.__dict__.update(begun.__dict__)
+    copy.results = tmp_path / "results"
+    shutil.copytree(begun.results, copy.results)
+    with simulated(copy, monkeypatch):
+        yield copy
 
 
 def unended(world: World) -> RunFolder:
@@ -232,6 +247,39 @@ def test_whatever_a_damaged_file_holds_is_a_fault(world: World, file: str, conte
     path.write_bytes(orjson.dumps(whole | orjson.loads(content)))
     world.later(hours=1)
     assert [fault for fault in look(world).faults if f"run {run.id} cannot be read" in fault]
+
+
+# -- deployments in runs that do not count otherwise --------------------------------------------------------
+
+
+def test_a_deployment_in_a_run_whose_load_never_began_counts(world: World) -> None:
+    """It is of the target: the clock is started again. One in such a run of another target is not."""
+    for name, plan in (("load", b""), ("other", b"http://other:1")):
+        run = create_run(world.results, name, world.now)
+        run.plan.write_bytes(world.plans["load"].to_json().replace(HOST.encode(), plan or HOST.encode()))
+        world.later(hours=5)
+        annotate(run, Annotation(None, world.now.isoformat(), "deployment", "v2"))
+    world.later(hours=1)
+    clock = world.json("decide")["clock"]
+    assert (clock["cycle"], clock["since"]) == (2, iso(START + timedelta(hours=5)))
+
+
+def test_a_deployment_of_now_in_a_run_of_before_the_lookback_counts(world: World) -> None:
+    """The run ended nine days before the start, and somebody noted the release of today in it."""
+    run = world.load("load", world.now - timedelta(days=9), 600.0)
+    world.later(hours=5)
+    annotate(run, Annotation(9 * DAY + 5 * HOUR, world.now.isoformat(), "deployment", "v2"))
+    world.later(hours=1)
+    clock = world.json("decide")["clock"]
+    assert (clock["cycle"], clock["since"]) == (2, iso(START + timedelta(hours=5)))
+
+
+def test_a_damaged_note_in_a_run_whose_load_never_began_is_a_fault(world: World) -> None:
+    """It may have been a deployment."""
+    run = create_run(world.results, "load", world.now)
+    run.plan.write_bytes(world.plans["load"].to_json())
+    (run.path / "annotations.jsonl").write_text("{\n")
+    assert any("annotations.jsonl line 1" in fault for fault in look(world).faults)
 
 
 # -- watches -----------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from loadgate.judge.campaign_facts import (
     TestFacts,
     moment,
 )
-from loadgate.judge.campaign_life import DIED, Life, life_of
+from loadgate.judge.campaign_life import DIED, Life, bare_run, life_of
 from loadgate.judge.campaign_seen import downtimes, observed
 from loadgate.judge.campaign_verdicts import said
 from loadgate.judge.stored import contradictions
@@ -250,6 +250,32 @@ def note_faults(root: Path, facts: RunFacts) -> list[str]:
     faults = read_annotations(RunFolder(root / facts.run)).faults
     going = facts.ended is None
     return [f"{facts.run}: {fault}" for fault in faults if not (going and "being written" in fault)]
+
+
+def noted_before_its_load(root: Path, run_id: str) -> tuple[RunFacts | None, str, list[str]]:
+    """Return a run whose load never began, by the deployments that were noted in it; None without any.
+
+    It ends with the newest of them, and shows nothing else. Beside it its target, and what cannot be read.
+    """
+    folder = RunFolder(root / run_id)
+    notes = read_annotations(folder)
+    if not notes.entries and not notes.faults:
+        return None, "", []
+    host = str(_json(folder.plan.read_bytes(), folder.plan).get("scenario", {}).get("host", ""))
+    damaged = [f"{run_id}: {fault}" for fault in notes.faults]
+    noted = [(moment(note.wall), note.text) for note in notes.entries if note.kind == "deployment"]
+    if not noted:
+        return None, host, damaged
+    times = [at for at, _ in noted]
+    facts = bare_run(run_id, host, min(times), max(times), DIED, "load")
+    return replace(facts, deployments=tuple(noted)), host, damaged
+
+
+def notes_changed_at(root: Path, run_id: str) -> datetime:
+    """Return when the notes of a run were last changed: none of them was made later."""
+    path = annotations_path(RunFolder(root / run_id))
+    with told_as_store_errors("read", path):
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def has_new_verdict(root: Path, facts: RunFacts) -> bool:

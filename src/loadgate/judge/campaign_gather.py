@@ -20,6 +20,8 @@ from loadgate.judge.campaign_evidence import (
     has_new_verdict,
     newest_smoke,
     note_faults,
+    noted_before_its_load,
+    notes_changed_at,
     read_bugs,
     read_run,
     read_tests,
@@ -87,33 +89,24 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
             if known is not None and over and not has_new_verdict(root, known):
                 _noted_later(root, known, since, found)
                 continue
-            facts = read_run(root, run_id, now)
-            damaged = [] if facts is None else note_faults(root, facts)
-            # As the book would give it back, whose times are milliseconds: else it would differ at each look.
-            facts = None if facts is None else RunFacts.of(facts.content())
-            if facts is not None and known is not None and changed_files(root, known.sha256):
-                facts = only_bad(known, facts)
+            facts, damaged, noted_at = _read(root, run_id, known, state, now)
         except UNREADABLE as error:
-            about = _unreadable(root, run_id, known, state, now)
             told = f"run {run_id} cannot be read: {error}"
-            if about is not None and about.host and not same_target(about.host, state.plan.host):
-                strangers.append(f"{told} (it is of another target)")
-                continue
-            if about is not None and about.ended is None:
-                found.under_way.append(about)
-            ends = [one.ended_at for one in (about, known) if one is not None]
-            going = about is None or about.ended is None
-            found.tell([told], serious=going or max(ends) >= since)
+            strangers += _unreadable(root, run_id, known, state, since, now, told, found)
             continue
         if facts is None:
+            found.tell(damaged, serious=noted_at >= since)
             continue
         same = same_target(facts.host, state.plan.host)
         # Whatever else is wrong with it, nothing may be started beside a load.
         if same and facts.ended is None:
             found.under_way.append(facts)
-        # A run that began long ago and goes on is still of now.
+        # A run that began long ago and goes on is still of now, and so is what was noted in it since.
         if facts.ended is not None and facts.ended_at < oldest:
-            continue
+            found.tell(damaged if same else [], serious=noted_at >= since)
+            damaged = []
+            if not (same and any(at >= oldest for at, _ in facts.deployments)):
+                continue
         if not same:
             strangers.append(f"run {run_id} is of another target ({facts.host}): it does not count")
             continue
@@ -138,15 +131,50 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
         found.notes.append(f"and {len(strangers) - MOST_NOTES} more runs of other targets or plans")
 
 
-def _unreadable(
+def _read(
     root: Path, run_id: str, known: RunFacts | None, state: CampaignState, now: datetime
-) -> RunFacts | None:
-    """Return what is known all the same of a run that cannot be read; None where nothing is."""
+) -> tuple[RunFacts | None, list[str], datetime]:
+    """Read a run, what its notes lack, and when they were last changed; None where there is nothing of it.
+
+    Of a run whose load never began the deployments that were noted in it are of the target all the same.
+    """
+    facts = read_run(root, run_id, now)
+    if facts is not None:
+        damaged = note_faults(root, facts)
+        # As the book would give it back, whose times are milliseconds: else it would differ at each look.
+        facts = RunFacts.of(facts.content())
+        if known is not None and changed_files(root, known.sha256):
+            facts = only_bad(known, facts)
+    else:
+        facts, host, damaged = noted_before_its_load(root, run_id)
+        facts = None if facts is None else RunFacts.of(facts.content())
+        if host and not same_target(host, state.plan.host):
+            facts, damaged = None, []
+    return facts, damaged, notes_changed_at(root, run_id) if damaged else now
+
+
+def _unreadable(
+    root: Path,
+    run_id: str,
+    known: RunFacts | None,
+    state: CampaignState,
+    since: datetime,
+    now: datetime,
+    told: str,
+    found: Found,
+) -> list[str]:
+    """Tell of a run that cannot be read, by what is known of it all the same; return what does not count."""
     folder = RunFolder(root / run_id)
-    if known is not None and known.is_over and known.ended != DIED:
-        return known
-    about = sketch(folder, now) or unknown_load(folder, state.plan.host, now)
-    return about or known
+    about = known
+    if known is None or not known.is_over or known.ended == DIED:
+        about = sketch(folder, now) or unknown_load(folder, state.plan.host, now) or known
+    if about is not None and about.host and not same_target(about.host, state.plan.host):
+        return [f"{told} (it is of another target)"]
+    if about is not None and about.ended is None:
+        found.under_way.append(about)
+    ends = [one.ended_at for one in (about, known) if one is not None]
+    found.tell([told], serious=about is None or about.ended is None or max(ends) >= since)
+    return []
 
 
 def _is_other(state: CampaignState, run: RunFacts) -> bool:

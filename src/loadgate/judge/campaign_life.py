@@ -86,7 +86,9 @@ def sketch(folder: RunFolder, now: datetime) -> RunFacts | None:
     ended_at = now
     with suppress(OverflowError, ValueError):
         ended_at = now if life.length is None else life.began + timedelta(seconds=life.length)
-    return _bare(folder.id, life.host, life.began, ended_at, life.ended, "watch" if life.is_watch else "load")
+    return bare_run(
+        folder.id, life.host, life.began, ended_at, life.ended, "watch" if life.is_watch else "load"
+    )
 
 
 def unknown_load(folder: RunFolder, host: str, now: datetime) -> RunFacts | None:
@@ -95,10 +97,13 @@ def unknown_load(folder: RunFolder, host: str, now: datetime) -> RunFacts | None
         going = is_being_written(folder, now.timestamp())
     except UNREADABLE:
         going = True
-    return _bare(folder.id, host, now, now, None, "load") if going else None
+    return bare_run(folder.id, host, now, now, None, "load") if going else None
 
 
-def _bare(run: str, host: str, began: datetime, ended_at: datetime, ended: str | None, mode: str) -> RunFacts:
+def bare_run(
+    run: str, host: str, began: datetime, ended_at: datetime, ended: str | None, mode: str
+) -> RunFacts:
+    """Return a run of which no more than this is known: it shows nothing good."""
     return RunFacts(
         run=run,
         scenario="",
