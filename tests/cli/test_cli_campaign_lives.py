@@ -14,6 +14,7 @@ import pytest
 from campaign_world import DAY, HOST, HOUR, START, World, simulated
 from made_runs import make_run
 
+from loadgate.cli.main import run_cli
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import fold
 from loadgate.judge.campaign_facts import iso
@@ -293,3 +294,11 @@ def test_a_verdict_of_a_watch_is_none(world: World) -> None:
     write(run, judge(gather(run), now=world.now))
     assert world.json("decide")["items"] == before
     assert [one["content"]["mode"] for one in world.json("history") if one["kind"] == "run"][-1] == "watch"
+
+
+def test_a_watch_is_not_judged(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """`loadgate verdict` says so and writes none."""
+    run = world.watched(world.now, HOUR)
+    assert run_cli(["verdict", str(run.path)]) == ExitCode.USAGE
+    assert "is a watch: it has no load that could be judged" in capsys.readouterr().err
+    assert run.newest_verdict() == 0

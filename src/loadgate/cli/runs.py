@@ -12,10 +12,12 @@ import orjson
 
 from loadgate.cli.options import json_option, results_option, strict_option
 from loadgate.cli.output import printed
+from loadgate.errors import UsageError
 from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
 from loadgate.plan.plan import load_sla
 from loadgate.report.listing import print_runs
+from loadgate.report.standing import WATCH
 from loadgate.report.verdict import print_report, print_verdict
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder, find_run, list_runs, prune, results_root
@@ -64,12 +66,23 @@ def verdict(run: str, sla: Path | None, results: str | None, strict: bool, as_js
     """
     folder = find_run(results_root(results, None), run)
     objectives = load_sla(sla) if sla is not None else None
+    _refuse_watch(folder)
     result = judge(gather(folder, objectives=objectives), strict=strict, now=datetime.now(UTC))
     path, content, code = write(folder, result), result.to_dict(), int(result.exit_code)
     # What a week is judged by is large: it goes before the report is made.
     del result
     show_verdict(content, path, as_json=as_json)
     return code
+
+
+def _refuse_watch(run: RunFolder) -> None:
+    """Raise UsageError for a run without a load: a verdict of it would say INVALID of nothing."""
+    with RunReader(run.database) as reader:
+        if reader.value("mode", None) == WATCH:
+            raise UsageError(
+                f"{run.id} is a watch: it has no load that could be judged",
+                hint=f"see what it saw: loadgate status {run.id}",
+            )
 
 
 def show_verdict(content: dict[str, Any], path: Path, *, as_json: bool) -> None:
