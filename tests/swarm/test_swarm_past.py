@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +16,17 @@ from hypothesis import strategies as st
 
 from loadgate.errors import StoreError, UsageError
 from loadgate.measure.delta import Delta, FleetRow
-from loadgate.measure.window import Window
+from loadgate.measure.window import Count, Window
 from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
 from loadgate.store.ledger import Range
 from loadgate.swarm.doubts import Doubt
+from loadgate.swarm.muster import LOST_NAME, Muster
 from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions, write_fault
 
 ANCHOR = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
+KEY = ("emotion", "steady")
 
 
 @pytest.fixture
@@ -95,6 +99,30 @@ def test_seconds_that_a_late_worker_had_not_reported_are_open_though_the_ledger_
     assert left.doubts == (Doubt(3, 11, 11.0),)
     assert (left.stopped, left.leased_until) == (11.0, 11.0)
     assert past.left_by(set(), {"worker-1", "worker-2"}).doubts == ()
+
+
+def test_what_is_lost_under_a_second_master_of_the_same_pid_is_written_down_too(folder: RunFolder) -> None:
+    """In a container each master has the same pid: its deltas of losses go on after those on record.
+
+    An earlier one wrote 3 of this pid and 9 of another; the next is 4, and the store takes it as new.
+    """
+    row = FleetRow(1, "worker-1", 0, 0, 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0)
+    here, elsewhere = os.getpid(), os.getpid() + 1
+    write(folder, Delta(folder.id, "worker-1", 7, 1, [], fleet=[row]), ledger=(0,), anchor=ANCHOR)
+    gone = [Window(0, 1, "emotion", "steady", {"arrivals": 1, "lost": 1})]
+    write(folder, *(Delta(folder.id, LOST_NAME, here, number, gone) for number in (1, 2, 3)))
+    write(folder, *(Delta(folder.id, LOST_NAME, elsewhere, number, gone) for number in range(1, 10)))
+    past = past_of(folder)
+    assert past is not None
+    muster = Muster(folder.id)
+    muster.anchor = 0.0
+    muster.resume(9.0, past.last_second, left=replace(past.left_by(set(), set()), open_books={KEY: 5}))
+    ((delta,), _) = muster.close(20.0)
+    assert (delta.worker, delta.incarnation, delta.sequence) == (LOST_NAME, here, 4)
+    with open_writer(folder.database) as writer:
+        writer.commit([delta])
+    with RunReader(folder.database) as reader:
+        assert sum(window.count(Count.LOST) for window in reader.windows(series=())) == 12 + 5
 
 
 def test_a_worker_that_never_reported_came_a_moment_ago(folder: RunFolder) -> None:

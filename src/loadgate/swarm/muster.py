@@ -51,7 +51,8 @@ class Left:
     By second, `offered` is how many arrivals are on record and `unoffered` how many are known to be offered
     by nobody; by endpoint and phase, `open_books` are the arrivals on record less their ends. `workers` are
     those that were lost, and `stopped` is the last moment at which any that did not come back may have sent
-    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`.
+    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`. `lost_deltas` is
+    the number of the last delta of losses on record that a process with this one's pid made.
     """
 
     doubts: tuple[Doubt, ...] = ()
@@ -61,6 +62,7 @@ class Left:
     workers: tuple[str, ...] = ()
     stopped: float = -math.inf
     leased_until: float = -math.inf
+    lost_deltas: int = 0
 
 
 @dataclass
@@ -130,6 +132,8 @@ class Muster:
         # Run time may have been set back since, by a wall clock; what was reported has been.
         first = max(math.floor(now - self.anchor), last + 1) + 1 + LEASE
         self._written = last if written is None else written
+        # In a container each master has the same pid: a number that is on record would be no news.
+        self._lost_deltas = left.lost_deltas
         self._gap = Gap(self._written + 1, first, left, Counter(left.offered))
         if self._sharing is not None:
             self._sharing.skip_to(first)

@@ -22,7 +22,7 @@ from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.ledger import Ranges
 from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, by_second, doubts_of, lost_of
-from loadgate.swarm.muster import Left
+from loadgate.swarm.muster import LOST_NAME, Left
 from loadgate.swarm.roster import REMEMBERED, count_arrivals
 
 
@@ -72,7 +72,14 @@ class Past:
             workers=gone,
             stopped=float(until) if missing else -math.inf,
             leased_until=float(until),
+            lost_deltas=self.lost_deltas,
         )
+
+    @property
+    def lost_deltas(self) -> int:
+        """Return the number of the last delta of losses on record under this process's pid; 0 without any."""
+        found = self.reports.get(LOST_NAME, {}).get(os.getpid())
+        return max((one.last for one in found.ranges()), default=0) if found is not None else 0
 
     def reported_by(self, worker: str) -> int:
         """Return the last run second up to which nothing is missing among a worker's reports.
