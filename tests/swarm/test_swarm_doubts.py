@@ -25,6 +25,25 @@ def test_a_worker_that_came_back_leaves_nothing_open() -> None:
     assert lost_of([LOST, back]) == ()
 
 
+def test_a_worker_that_came_back_under_another_master_still_has_to_report_what_came_before() -> None:
+    """Missing at 30.0 with reports up to 13, back at 31.0, dead by 37.5: what it did from 13 on is open."""
+    events = [
+        Event(30.0, "worker_lost", {"worker": "worker-2", "reported_until": 13}),
+        Event(31.0, "worker_joined", {"worker": "worker-2"}),
+        Event(40.0, "worker_lost", {"worker": "worker-2", "reported_until": 13}),
+    ]
+    assert doubts_of(events, workers=2)[-1] == Doubt(13, 44, 37.5)
+
+
+def test_a_worker_that_had_nothing_to_report_yet_leaves_nothing_open_from_before_it_came() -> None:
+    """It first came at 31.0 and was lost at 40.0 without a report."""
+    events = [
+        Event(31.0, "worker_joined", {"worker": "worker-3"}),
+        Event(40.0, "worker_lost", {"worker": "worker-3", "reported_until": 0}),
+    ]
+    assert doubts_of(events, workers=2) == (Doubt(31, 44, 37.5),)
+
+
 def test_a_worker_that_left_may_have_sent_nothing_more() -> None:
     """It said goodbye, so what it did is on record."""
     left = Event(12.2, "worker_lost", {"worker": "worker-1", "left": True})

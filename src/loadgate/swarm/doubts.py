@@ -80,8 +80,8 @@ def lost_of(events: Iterable[Happened]) -> tuple[Lost, ...]:
             until = max(until, joined.get(worker, 0))
             found.setdefault(worker, Lost(worker, event.at, until, bool(event.detail.get("left"))))
         elif event.kind in ("worker_returned", "worker_joined"):
-            found.pop(worker, None)
-            if event.kind == "worker_joined":
+            # One that was lost before is back under another master, with what it has yet to report.
+            if found.pop(worker, None) is None and event.kind == "worker_joined":
                 joined.setdefault(worker, max(math.floor(event.at), 0))
     return tuple(found.values())
 
