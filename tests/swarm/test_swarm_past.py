@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from loadgate.errors import StoreError, UsageError
 from loadgate.measure.delta import Delta, FleetRow
 from loadgate.measure.window import Count, Window
+from loadgate.plan.scenario import Stage, Traffic
+from loadgate.plan.timeline import Timeline
 from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
@@ -24,6 +26,7 @@ from loadgate.store.ledger import Range
 from loadgate.swarm.doubts import Doubt
 from loadgate.swarm.muster import LOST_NAME, Muster
 from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions, write_fault
+from loadgate.traffic.arrivals import ArrivalSchedule
 
 ANCHOR = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
 KEY = ("emotion", "steady")
@@ -99,6 +102,78 @@ def test_seconds_that_a_late_worker_had_not_reported_are_open_though_the_ledger_
     assert left.doubts == (Doubt(3, 11, 11.0),)
     assert (left.stopped, left.leased_until) == (11.0, 11.0)
     assert past.left_by(set(), {"worker-1", "worker-2"}).doubts == ()
+
+
+def back_and_dead(folder: RunFolder, told: int) -> dict[int, int]:
+    """Let a second master close, at 71.0, a run in which a lost worker came back; return its lost arrivals.
+
+    40 are due a second from 2 on. worker-1 and worker-2 offer half of them each; worker-2 is cut off at 27.0
+    and lost at 30.0, and from then on all of it is worker-1's. The first master dies with 60 as the last
+    second that came. Both workers meet the second one; worker-2 sends the reports of 27 up to `told` and
+    dies at once, worker-1 tells of all up to 66, which is as far as its leases can go, and ends well.
+    """
+    stages = (Stage(rate=40.0, ramp=2.0, hold=98.0),)
+    timeline = Timeline.of_traffic(Traffic(users=1, mix={"a": 1.0}, stages=stages), timeout=5.0)
+    schedule = ArrivalSchedule(timeline, process="constant", seed=7, weights=[1])
+    due = [len(schedule.second(second).times) for second in range(67)]
+    first = [
+        delta_of(folder, second + 1, second, number if second >= 30 else number - number // 2)
+        for second, number in enumerate(due)
+    ]
+    other = [
+        delta_of(folder, second + 1, second, due[second] // 2, worker="worker-2") for second in range(30)
+    ]
+    write(
+        folder,
+        *first[:61],
+        *other[:27],
+        ledger=tuple(range(58)),
+        anchor=ANCHOR | {"monotonic": 0.0},
+        workers={"a": "worker-1", "b": "worker-2"},
+    )
+    with open_writer(folder.database) as writer:
+        writer.commit([], events=[Event(30.0, "worker_lost", {"worker": "worker-2", "reported_until": 27})])
+    past = past_of(folder)
+    assert past is not None
+    muster = Muster(folder.id, timeline, schedule, ("emotion",))
+    muster.anchor = 0.0
+    for client, name in past.workers.items():
+        worker = muster.roster.join(client, 65.0, name=name, ready=True)
+        worker.seen.update(past.reports[name])
+        worker.reported = worker.whole = past.reported_by(name)
+        worker.was_before = True
+    left = past.left_by(set(), set(past.workers.values()))
+    muster.resume(65.0, past.last_second, written=past.written, left=left)
+    for delta in other[27 : told + 1]:
+        muster.delta("b", delta, 65.0, final=False)
+    for delta in first[61:]:
+        muster.delta("a", delta, 65.0, final=delta is first[-1])
+    muster.left("a", 70.0)
+    lost = Counter[int]()
+    for window in (window for delta in muster.close(71.0)[0] for window in delta.windows):
+        lost[window.second] += window.count(Count.LOST)
+    return dict(lost)
+
+
+@pytest.mark.parametrize("told", [26, 28, 29])
+def test_a_lost_worker_that_comes_back_and_dies_takes_along_only_what_it_had_not_told(
+    folder: RunFolder, told: int
+) -> None:
+    """What the others reported since its loss is counted once, though it told of nothing in these seconds."""
+    assert back_and_dead(folder, told) == dict.fromkeys(range(told + 1, 30), 20)
+
+
+def test_a_worker_that_has_yet_to_tell_of_long_ago_leaves_all_of_that_open(folder: RunFolder) -> None:
+    """worker-2 told of 0 to 4 and is heard of at 1000: it may have sent something in any second since."""
+    first = [delta_of(folder, second + 1, second, 1) for second in range(1001)]
+    other = [delta_of(folder, second + 1, second, 1, worker="worker-2") for second in range(5)]
+    workers = {"a": "worker-1", "b": "worker-2"}
+    write(folder, *first, *other, ledger=tuple(range(999)), anchor=ANCHOR, workers=workers)
+    past = past_of(folder)
+    assert past is not None
+    assert past.reported_by("worker-2") == 4
+    assert past.offered == dict.fromkeys(range(5, 1001), 1)
+    assert past.left_by({"worker-2"}, {"worker-1"}).doubts[0].first == 5
 
 
 def test_what_is_lost_under_a_second_master_of_the_same_pid_is_written_down_too(folder: RunFolder) -> None:

@@ -51,8 +51,9 @@ class Left:
     By second, `offered` is how many arrivals are on record and `unoffered` how many are known to be offered
     by nobody; by endpoint and phase, `open_books` are the arrivals on record less their ends. `workers` are
     those that were lost, and `stopped` is the last moment at which any that did not come back may have sent
-    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`. `lost_deltas` is
-    the number of the last delta of losses on record that a process with this one's pid made.
+    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`. `lost` is by name
+    what a worker that was lost before may have done since, should it come back. `lost_deltas` is the number
+    of the last delta of losses on record that a process with this one's pid made.
     """
 
     doubts: tuple[Doubt, ...] = ()
@@ -62,6 +63,7 @@ class Left:
     workers: tuple[str, ...] = ()
     stopped: float = -math.inf
     leased_until: float = -math.inf
+    lost: Mapping[str, Doubt] = field(default_factory=dict)
     lost_deltas: int = 0
 
 
@@ -259,7 +261,7 @@ class Muster:
         unoffered = 0
         silent = self._untold_before(gap)
         if self._sharing is not None:
-            stopped = gap.stopped(list(silent.values()))
+            stopped = gap.stopped([doubt for doubts in silent.values() for doubt in doubts])
             loss = self._sharing.open_seconds(stopped, gap.offered, gap.left.unoffered, ends)
             windows, unoffered = loss.windows, loss.unoffered.total()
         for (endpoint, phase), number in sorted(self._without_end(gap, deltas).items()):
@@ -274,16 +276,23 @@ class Muster:
             detail = {"workers": sorted({*gap.left.workers, *silent}), "lost": lost, "unoffered": unoffered}
             orders.events.append(("open_seconds_closed", detail))
 
-    def _untold_before(self, gap: Gap) -> dict[str, Doubt]:
+    def _untold_before(self, gap: Gap) -> dict[str, list[Doubt]]:
         """Return what workers of masters before may have sent by their leases and never told this one."""
         assert self.anchor is not None
-        found: dict[str, Doubt] = {}
+        found: dict[str, list[Doubt]] = {}
         for worker in self.roster:
-            if worker.was_before and not worker.is_complete:
-                died = worker.heard + death_within(len(self.roster)) - self.anchor
-                stopped = min(gap.left.leased_until, died)
-                if worker.whole + 1 < stopped:
-                    found[worker.name] = Doubt(worker.whole + 1, gap.end, stopped)
+            if not worker.was_before or worker.is_complete:
+                continue
+            first, died = worker.whole + 1, worker.heard + death_within(len(self.roster)) - self.anchor
+            lost = gap.left.lost.get(worker.name)
+            if lost is not None:
+                if first < lost.end:
+                    found.setdefault(worker.name, []).append(lost)
+                # It had no lease after that, unless it was back a moment before that master died.
+                first = max(first, gap.first)
+            stopped = min(gap.left.leased_until, died)
+            if first < stopped:
+                found.setdefault(worker.name, []).append(Doubt(first, gap.end, stopped))
         return found
 
     def _without_end(self, gap: Gap, deltas: Sequence[Delta]) -> Counter[tuple[str, str]]:

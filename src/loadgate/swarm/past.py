@@ -8,7 +8,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.ledger import Ranges
-from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, by_second, doubts_of, lost_of
+from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, Presence, by_second, doubts_of
 from loadgate.swarm.muster import LOST_NAME, Left
 from loadgate.swarm.roster import REMEMBERED, count_arrivals
 
@@ -51,8 +51,10 @@ class Past:
     """By open second: the arrivals that are known to be offered by nobody."""
     open_books: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By endpoint and phase: arrivals on record, less their ends."""
-    lost: tuple[str, ...] = ()
-    """Workers that were lost or left, and did not come back."""
+    lost: dict[str, Doubt] = field(default_factory=dict)
+    """By name, of workers that were lost or left and did not come back: what they may have done since."""
+    since: dict[str, int] = field(default_factory=dict)
+    """By name: the run second in which a worker first came late, or last came back."""
     paused: bool = False
     """Whether the run was left in good order: its workers reported all that they did, and ended."""
     stop_asked: bool = False
@@ -72,6 +74,7 @@ class Past:
             workers=gone,
             stopped=float(until) if missing else -math.inf,
             leased_until=float(until),
+            lost=self.lost,
             lost_deltas=self.lost_deltas,
         )
 
@@ -84,10 +87,14 @@ class Past:
     def reported_by(self, worker: str) -> int:
         """Return the last run second up to which nothing is missing among a worker's reports.
 
-        Of one that never reported it is what it can be at the most: it was heard of a moment ago, and so
-        came, or reported, not long before.
+        What is missing from before it last came back is open already, with its loss. Of one that never
+        reported it is what it can be at the most: it was heard of a moment ago, and so came, or reported, not
+        long before.
         """
-        return max(self.reported.get(worker, -1), self.last_second - REMEMBERED, -1)
+        if worker in self.lost:
+            return self.reported.get(worker, self.lost[worker].first - 1)
+        told = self.reported.get(worker, self.last_second - REMEMBERED)
+        return max(told, self.since.get(worker, 0) - 1, -1)
 
     def anchor_on(self, boot_id: str, now: float, wall_now: float) -> float:
         """Return run time 0 by this process's CLOCK_MONOTONIC.
@@ -117,39 +124,38 @@ def past_of(folder: RunFolder) -> Past | None:
             )
         if anchor is None:
             return None
-        rows = {row.second: row.unoffered for row in reader.ledger()}
-        written = max(rows, default=-1)
+        ledger = list(reader.ledger())
+        rows = {row.second: row.unoffered for row in ledger if row.unoffered}
+        written = max((row.second + row.span - 1 for row in ledger), default=-1)
         workers = dict(reader.value("workers", None) or {})
         events = reader.events()
-        doubts = doubts_of(events, len(workers))
-        lost = tuple(one.worker for one in lost_of(events))
         reports = _reports(reader)
         reported, last_second = _reported(reader, reports)
-        late = min(
-            (
-                max(reported.get(name, -1), last_second - REMEMBERED)
-                for name in workers.values()
-                if name not in lost
-            ),
-            default=written,
-        )
-        open_seconds = {*by_second(doubts, written + 1), *range(max(late + 1, 0), written + 1)}
-        return Past(
+        presence = Presence.of(events)
+        past = Past(
             monotonic=anchor[0],
             wall=anchor[1],
             boot_id=anchor[2],
             last_second=last_second,
             written=written,
-            offered=_offered(reader, written, open_seconds),
             workers=workers,
             reports=reports,
             reported=reported,
-            doubts=doubts,
-            unoffered={second: rows.get(second, 0) for second in open_seconds if rows.get(second, 0)},
+            doubts=doubts_of(events, len(workers), reported),
             open_books=_open_books(reader),
-            lost=lost,
+            # It may have lived on, and come back: then it had leases for all of it.
+            lost={name: replace(lost, back=True).doubt(len(workers)) for name, lost in presence.lost.items()},
+            since=presence.since,
             paused=reader.value("paused_at", None) is not None,
             stop_asked=any(event.kind == "stop_asked" for event in events),
+        )
+        known = {*workers.values()} - {*past.lost}
+        late = min((past.reported_by(name) for name in known), default=written)
+        open_seconds = {*by_second(past.doubts, written + 1), *range(max(late + 1, 0), written + 1)}
+        return replace(
+            past,
+            offered=_offered(reader, written, open_seconds),
+            unoffered={second: number for second, number in rows.items() if second in open_seconds},
         )
 
 
@@ -193,7 +199,7 @@ def _reported(reader: RunReader, reports: Mapping[str, Mapping[int, Ranges]]) ->
     """
     found: dict[str, int] = {}
     for row in reader.fleet():
-        found[row.worker] = max(found.get(row.worker, -1), row.second)
+        found[row.worker] = max(found.get(row.worker, -1), row.end - 1)
     last = max(found.values(), default=-1)
     for worker, incarnations in reports.items():
         if worker in found and any(ranges.gaps() for ranges in incarnations.values()):
