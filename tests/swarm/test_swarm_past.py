@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgate.errors import StoreError, UsageError
@@ -19,6 +20,7 @@ from loadgate.measure.delta import Delta, FleetRow
 from loadgate.measure.window import Count, Window
 from loadgate.plan.scenario import Stage, Traffic
 from loadgate.plan.timeline import Timeline
+from loadgate.store.blocks import Horizon
 from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
@@ -174,6 +176,100 @@ def test_a_worker_that_has_yet_to_tell_of_long_ago_leaves_all_of_that_open(folde
     assert past.reported_by("worker-2") == 4
     assert past.offered == dict.fromkeys(range(5, 1001), 1)
     assert past.left_by({"worker-2"}, {"worker-1"}).doubts[0].first == 5
+
+
+MERGED, OPEN, END = 60, 70, 80
+"""Seconds before which rows are merged, up to which any may be open, and that the first master kept."""
+
+
+def closed_books(
+    root: Path, doubt: Doubt, reported: list[int], horizon: Horizon | None
+) -> tuple[int, int, int, int]:
+    """Close a run in whose open seconds only so many arrivals of 40 are on record, at 88.0.
+
+    Return how many were planned, are on record, of these lost, and offered by nobody. With a `horizon`, rows
+    of before MERGED are merged before the second master comes.
+    """
+    folder = create_run(root, "load", datetime(2026, 1, 1, tzinfo=UTC))
+    stages = (Stage(rate=40.0, ramp=2.0, hold=98.0),)
+    timeline = Timeline.of_traffic(Traffic(users=1, mix={"a": 1.0}, stages=stages), timeout=5.0)
+    schedule = ArrivalSchedule(timeline, process="constant", seed=7, weights=[1])
+    due = [len(schedule.second(second).times) for second in range(88)]
+    done = [
+        min(reported[second], number) if doubt.first <= second < doubt.end else number
+        for second, number in enumerate(due[:END])
+    ]
+    deltas = [delta_of(folder, second + 1, second, number) for second, number in enumerate(done)]
+    write(
+        folder,
+        *deltas,
+        ledger=tuple(range(END)),
+        anchor=ANCHOR | {"monotonic": 0.0},
+        workers={"a": "worker-1"},
+    )
+    with open_writer(folder.database) as writer:
+        writer.commit([], events=[Event(1.0, "resumed", {"open": doubt.to_dict()})])
+        while horizon is not None and writer.compact(MERGED + horizon.full, horizon):
+            pass
+    past = past_of(folder)
+    assert past is not None
+    assert horizon is not None or not past.merged
+    muster = Muster(folder.id, timeline, schedule, ("emotion",))
+    muster.anchor = 0.0
+    worker = muster.roster.join("a", 84.0, name="worker-1", ready=True)
+    worker.seen.update(past.reports["worker-1"])
+    worker.reported = worker.whole = past.reported_by("worker-1")
+    left = past.left_by(set(), {"worker-1"})
+    muster.resume(84.0, past.last_second, written=past.written, left=left)
+    muster.delta("a", delta_of(folder, END + 1, 87), 88.0, final=True)
+    muster.left("a", 88.0)
+    lost, orders = muster.close(88.0)
+    with open_writer(folder.database) as writer:
+        writer.commit(lost, ledger=orders.ledger)
+    with RunReader(folder.database) as reader:
+        windows = list(reader.windows(series=()))
+        unoffered = sum(row.unoffered for row in reader.ledger())
+    on_record, gone = (
+        sum(window.count(count) for window in windows) for count in (Count.ARRIVALS, Count.LOST)
+    )
+    return sum(due), on_record, gone, unoffered
+
+
+@given(
+    first=st.integers(0, OPEN - 1),
+    length=st.integers(1, 15),
+    stopped=st.one_of(st.just(-math.inf), st.floats(0.0, OPEN)),
+    reported=st.lists(st.sampled_from([0, 13, 39, 40]), min_size=END, max_size=END),
+    horizon=st.sampled_from([Horizon(60, 10_000), Horizon(60, 60)]),
+)
+@settings(max_examples=6)
+def test_open_seconds_are_counted_once_though_their_rows_were_merged(
+    tmp_path_factory: pytest.TempPathFactory,
+    first: int,
+    length: int,
+    stopped: float,
+    reported: list[int],
+    horizon: Horizon,
+) -> None:
+    """Merged or not, all that was planned is on record or nobody's; what may have been sent is lost.
+
+    Of merged seconds it is not known which were short, so more may be said to be lost, and never less.
+    """
+    root = tmp_path_factory.mktemp("books")
+    doubt = Doubt(first, min(first + length, OPEN), stopped)
+    planned, on_record, lost, unoffered = closed_books(root, doubt, reported, None)
+    assert on_record + unoffered == planned
+    again, on_record, lost_merged, unoffered = closed_books(root, doubt, reported, horizon)
+    assert on_record + unoffered == again == planned
+    assert lost_merged >= lost
+
+
+def test_a_merged_row_with_an_outage_is_short_of_what_the_outage_took(tmp_path: Path) -> None:
+    """Of 18 to 26 open, 24 to 26 are short of all 40 and were nobody's; the others are not short."""
+    reported = [40] * 24 + [0] * 3 + [40] * 53
+    planned, on_record, lost, unoffered = closed_books(tmp_path, Doubt(18, 27), reported, Horizon(60, 10_000))
+    # Seconds 80 to 87, that the worker says it offered nothing in, are nobody's too.
+    assert (planned - on_record, lost, unoffered) == (3 * 40 + 8 * 40, 0, 3 * 40 + 8 * 40)
 
 
 def test_what_is_lost_under_a_second_master_of_the_same_pid_is_written_down_too(folder: RunFolder) -> None:

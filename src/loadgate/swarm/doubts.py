@@ -9,7 +9,8 @@ and no report tells of is put down as lost where it may have been sent, and as o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -56,6 +57,19 @@ class Doubt:
         """Read it back."""
         stopped = stored["stopped"]
         return cls(int(stored["first"]), int(stored["end"]), -math.inf if stopped is None else float(stopped))
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Run seconds `first` up to `end` whose arrivals are on record together only, as old rows are.
+
+    `offered` are on record in all of them, and `unoffered` known to be offered by nobody.
+    """
+
+    first: int
+    end: int
+    offered: int
+    unoffered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +163,29 @@ def by_second(doubts: Iterable[Doubt], end: int) -> dict[int, float]:
         for second in range(max(doubt.first, 0), min(doubt.end, end)):
             found[second] = max(found.get(second, -math.inf), doubt.stopped)
     return dict(sorted(found.items()))
+
+
+def merged_of(
+    offered: Mapping[tuple[int, int], int], unoffered: Mapping[int, int], is_open: Callable[[int], bool]
+) -> tuple[Merged, ...]:
+    """Return the seconds that rows of more than one second put together, where any of them is open.
+
+    `offered` are the arrivals on record by first second and end of a row, `unoffered` those of nobody by
+    second.
+    """
+    found: list[Merged] = []
+    for first, end in sorted(key for key in offered if key[1] - key[0] > 1):
+        if found and first < found[-1].end:
+            found[-1] = replace(found[-1], end=max(found[-1].end, end))
+        else:
+            found.append(Merged(first, end, 0))
+    found = [one for one in found if any(is_open(second) for second in range(one.first, one.end))]
+    firsts = [one.first for one in found]
+    for (first, _), number in offered.items():
+        place = bisect_right(firsts, first) - 1
+        if place >= 0 and first < found[place].end:
+            found[place] = replace(found[place], offered=found[place].offered + number)
+    return tuple(
+        replace(one, unoffered=sum(unoffered.get(second, 0) for second in range(one.first, one.end)))
+        for one in found
+    )

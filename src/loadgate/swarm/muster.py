@@ -10,14 +10,14 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loadgate.measure.delta import Delta
 from loadgate.measure.window import Count, Window
 from loadgate.plan.timeline import Timeline
 from loadgate.store.fleet_ledger import LedgerRow
-from loadgate.swarm.doubts import Doubt, by_second
+from loadgate.swarm.doubts import Doubt, Merged, by_second
 from loadgate.swarm.leases import LEASE
 from loadgate.swarm.losses import Loss, loss_of
 from loadgate.swarm.messages import Lease
@@ -49,11 +49,12 @@ class Left:
     """What masters before left open: seconds in doubt, and arrivals without an end.
 
     By second, `offered` is how many arrivals are on record and `unoffered` how many are known to be offered
-    by nobody; by endpoint and phase, `open_books` are the arrivals on record less their ends. `workers` are
-    those that were lost, and `stopped` is the last moment at which any that did not come back may have sent
-    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`. `lost` is by name
-    what a worker that was lost before may have done since, should it come back. `lost_deltas` is the number
-    of the last delta of losses on record that a process with this one's pid made.
+    by nobody; `merged` says where only sums are on record. By endpoint and phase, `open_books` are the
+    arrivals on record less their ends. `workers` are those that were lost, and `stopped` is the last moment
+    at which any that did not come back may have sent something (-inf: all came back). Nobody had a lease for
+    arrivals after `leased_until`. `lost` is by name what a worker that was lost before may have done since,
+    should it come back. `lost_deltas` is the number of the last delta of losses on record that a process with
+    this one's pid made.
     """
 
     doubts: tuple[Doubt, ...] = ()
@@ -64,6 +65,7 @@ class Left:
     stopped: float = -math.inf
     leased_until: float = -math.inf
     lost: Mapping[str, Doubt] = field(default_factory=dict)
+    merged: tuple[Merged, ...] = ()
     lost_deltas: int = 0
 
 
@@ -80,6 +82,15 @@ class Gap:
     def own(self) -> Doubt:
         """Return the seconds between the last master and this one."""
         return Doubt(self.first, self.end, self.left.stopped)
+
+    def merged(self) -> list[Merged]:
+        """Return the seconds that are on record together only, with what was reported of them since."""
+        found = []
+        for one in self.left.merged:
+            seconds = range(one.first, one.end)
+            since = sum(self.offered[second] - self.left.offered.get(second, 0) for second in seconds)
+            found.append(replace(one, offered=one.offered + since))
+        return found
 
     def stopped(self, more: Sequence[Doubt] = ()) -> dict[int, float]:
         """Return all open seconds, each with the last moment at which something may have been sent.
@@ -262,7 +273,7 @@ class Muster:
         silent = self._untold_before(gap)
         if self._sharing is not None:
             stopped = gap.stopped([doubt for doubts in silent.values() for doubt in doubts])
-            loss = self._sharing.open_seconds(stopped, gap.offered, gap.left.unoffered, ends)
+            loss = self._sharing.open_seconds(stopped, gap.offered, gap.left.unoffered, ends, gap.merged())
             windows, unoffered = loss.windows, loss.unoffered.total()
         for (endpoint, phase), number in sorted(self._without_end(gap, deltas).items()):
             if number > 0:

@@ -17,13 +17,14 @@ from typing import Any
 import orjson
 
 from loadgate.errors import StoreError, UsageError
+from loadgate.measure.window import Count
 from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
 from loadgate.store.ledger import Ranges
-from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, Presence, by_second, doubts_of
+from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, Merged, Presence, by_second, doubts_of, merged_of
 from loadgate.swarm.muster import LOST_NAME, Left
-from loadgate.swarm.roster import REMEMBERED, count_arrivals
+from loadgate.swarm.roster import LONGEST_WINDOW, REMEMBERED, count_arrivals
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Past:
     """The last run second of which the fleet ledger has a row; -1 without any."""
     offered: Counter[int] = field(default_factory=Counter)
     """By run second after `written`, or that is open: the arrivals that are on record."""
+    merged: tuple[Merged, ...] = ()
+    """What of that is on record for several seconds together only."""
     workers: dict[str, str] = field(default_factory=dict)
     """Names by Locust's client id."""
     reports: dict[str, dict[int, Ranges]] = field(default_factory=dict)
@@ -69,6 +72,7 @@ class Past:
         return Left(
             doubts=(*self.doubts, *theirs),
             offered=self.offered,
+            merged=self.merged,
             unoffered=self.unoffered,
             open_books=self.open_books,
             workers=gone,
@@ -152,9 +156,11 @@ def past_of(folder: RunFolder) -> Past | None:
         known = {*workers.values()} - {*past.lost}
         late = min((past.reported_by(name) for name in known), default=written)
         open_seconds = {*by_second(past.doubts, written + 1), *range(max(late + 1, 0), written + 1)}
+        offered, merged = _on_record(reader, written, open_seconds, rows)
         return replace(
             past,
-            offered=_offered(reader, written, open_seconds),
+            offered=offered,
+            merged=merged,
             unoffered={second: number for second, number in rows.items() if second in open_seconds},
         )
 
@@ -175,12 +181,27 @@ def _anchor_of(folder: RunFolder, stored: Any) -> tuple[float, float, str] | Non
     )
 
 
-def _offered(reader: RunReader, written: int, open_seconds: Collection[int]) -> Counter[int]:
-    """Count the arrivals on record by run second, after `written` and in seconds that are open."""
+def _on_record(
+    reader: RunReader, written: int, open_seconds: Collection[int], unoffered: Mapping[int, int]
+) -> tuple[Counter[int], tuple[Merged, ...]]:
+    """Count the arrivals on record by run second, after `written` and in seconds that are open.
+
+    And by rows, where old ones were merged: what is missing in one of their seconds is evened out in them.
+    """
     offered: Counter[int] = Counter()
-    for window in reader.windows(start=min([written + 1, *open_seconds]), series=()):
+    by_row: Counter[tuple[int, int]] = Counter()
+    # A longer row may begin before the first of these seconds and reach into it.
+    start = min([written + 1, *open_seconds]) - LONGEST_WINDOW
+    for window in reader.windows(start=start, series=()):
         count_arrivals(offered, window)
-    return Counter({s: n for s, n in offered.items() if s > written or s in open_seconds})
+        if window.span <= LONGEST_WINDOW:
+            by_row[window.second, window.second + window.span] += window.count(Count.ARRIVALS)
+
+    def is_open(second: int) -> bool:
+        return second > written or second in open_seconds
+
+    by_second = Counter({second: number for second, number in offered.items() if is_open(second)})
+    return by_second, merged_of(by_row, unoffered, is_open)
 
 
 def _open_books(reader: RunReader) -> Counter[tuple[str, str]]:
