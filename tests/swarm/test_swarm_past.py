@@ -24,13 +24,14 @@ from loadgate.store.blocks import Horizon
 from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
+from loadgate.store.last_look import last_look, note_look, prepare_looks
 from loadgate.store.ledger import Range
 from loadgate.swarm.doubts import Doubt
 from loadgate.swarm.muster import LOST_NAME, Muster
 from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions, write_fault
 from loadgate.traffic.arrivals import ArrivalSchedule
 
-ANCHOR = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
+ANCHOR: dict[str, Any] = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
 KEY = ("emotion", "steady")
 
 
@@ -469,6 +470,41 @@ def test_a_run_that_never_began_has_a_folder_of_its_own(
     (made,) = tmp_path.iterdir()
     with RunReader(RunFolder(made).database) as reader:
         assert reader.value("fault") == "no workers came"
+
+
+def test_what_was_sent_while_nothing_could_be_written_is_never_said_to_be_nobodys(folder: RunFolder) -> None:
+    """The last report on record is of 100, the last look was at 399.9: leases went to 403 at the most.
+
+    The sign stays from master to master, and is of the run's own time, not of this machine's clock.
+    """
+    write(folder, delta_of(folder, 1, 100, 40), ledger=(97,), anchor=ANCHOR, workers={"a": "worker-1"})
+    prepare_looks(folder)
+    before = past_of(folder)
+    assert before is not None
+    assert (before.left_by({"worker-1"}, set()).stopped, before.last_known) == (106.0, 100)
+    note_look(folder, ANCHOR["wall"] + 399.9)
+    prepare_looks(folder)
+    past = past_of(folder)
+    assert past is not None
+    left = past.left_by({"worker-1"}, set())
+    assert (left.stopped, left.leased_until, left.doubts) == (403.0, 403.0, (Doubt(101, 403, 403.0),))
+    assert past.last_known == 398
+
+
+def test_a_look_from_before_the_last_report_changes_nothing(folder: RunFolder) -> None:
+    """The disk took it all again since."""
+    write(folder, delta_of(folder, 1, 100, 40), anchor=ANCHOR, workers={"a": "worker-1"})
+    prepare_looks(folder)
+    note_look(folder, ANCHOR["wall"] + 50.0)
+    past = past_of(folder)
+    assert past is not None
+    assert (past.left_by({"worker-1"}, set()).stopped, past.last_known) == (106.0, 100)
+
+
+def test_a_run_without_a_sign_of_looks_is_taken_up_by_its_reports(folder: RunFolder) -> None:
+    """One of an earlier form has no such file, and a disk may refuse it: noting a look is no fault then."""
+    note_look(folder, ANCHOR["wall"] + 50.0)
+    assert last_look(folder, ANCHOR["wall"]) == -math.inf
 
 
 def test_a_damaged_run_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,16 @@ LEASED_AHEAD = 2 + LEASE
 comes within two seconds, and leases go that far ahead."""
 
 
+def leased_until(last_second: int, look: float) -> int:
+    """Return the run second from which on nobody can have had a lease of a master that died.
+
+    `last_second` is the last one that any worker reported (-1 without any), `look` the last moment at which
+    that master is known to have gone on while nothing could be written (-inf without any).
+    """
+    ahead = last_second + 1 + LEASED_AHEAD
+    return ahead if look == -math.inf else max(ahead, math.floor(look) + 1 + LEASE)
+
+
 class Happened(Protocol):
     """An event of the run database."""
 

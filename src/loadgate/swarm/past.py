@@ -21,8 +21,9 @@ from loadgate.measure.window import Count
 from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
+from loadgate.store.last_look import last_look
 from loadgate.store.ledger import Ranges
-from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, Merged, Presence, by_second, doubts_of, merged_of
+from loadgate.swarm.doubts import Doubt, Merged, Presence, by_second, doubts_of, leased_until, merged_of
 from loadgate.swarm.muster import LOST_NAME, Left
 from loadgate.swarm.roster import LONGEST_WINDOW, REMEMBERED, count_arrivals
 
@@ -58,6 +59,8 @@ class Past:
     """By name, of workers that were lost or left and did not come back: what they may have done since."""
     since: dict[str, int] = field(default_factory=dict)
     """By name: the run second in which a worker first came late, or last came back."""
+    look: float = -math.inf
+    """The last run time at which a master is known to have gone on while nothing could be written."""
     paused: bool = False
     """Whether the run was left in good order: its workers reported all that they did, and ended."""
     stop_asked: bool = False
@@ -65,7 +68,7 @@ class Past:
 
     def left_by(self, missing: Collection[str], back: Collection[str]) -> Left:
         """Return what is left open, where the workers `missing` did not come back, and `back` did."""
-        until = self.last_second + 1 + LEASED_AHEAD
+        until = leased_until(self.last_second, self.look)
         gone = tuple(sorted({*self.lost, *missing} - {*back}))
         # What the ledger has rows of may be open as well, where one of them was late with its reports.
         theirs = [Doubt(self.reported_by(name) + 1, until, float(until)) for name in sorted(missing)]
@@ -99,6 +102,13 @@ class Past:
             return self.reported.get(worker, self.lost[worker].first - 1)
         told = self.reported.get(worker, self.last_second - REMEMBERED)
         return max(told, self.since.get(worker, 0) - 1, -1)
+
+    @property
+    def last_known(self) -> int:
+        """Return the last run second of which it is known that a master was there; -1 without any."""
+        return (
+            self.last_second if self.look == -math.inf else max(self.last_second, math.floor(self.look) - 1)
+        )
 
     def anchor_on(self, boot_id: str, now: float, wall_now: float) -> float:
         """Return run time 0 by this process's CLOCK_MONOTONIC.
@@ -150,6 +160,7 @@ def past_of(folder: RunFolder) -> Past | None:
             # It may have lived on, and come back: then it had leases for all of it.
             lost={name: replace(lost, back=True).doubt(len(workers)) for name, lost in presence.lost.items()},
             since=presence.since,
+            look=last_look(folder, anchor[1]),
             paused=reader.value("paused_at", None) is not None,
             stop_asked=any(event.kind == "stop_asked" for event in events),
         )
