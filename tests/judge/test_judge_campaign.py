@@ -395,6 +395,73 @@ def test_the_order_in_which_it_becomes_known_changes_nothing(events: list[tuple[
     assert (first.since, first.elapsed) == (second.since, second.elapsed)
 
 
+# -- what goes on over a restart or a deployment ------------------------------------------------------------
+
+
+def over_a_new_start(how: str, ended: float = 9.3, **bad: object) -> Book:
+    """Return a campaign that is GO on day 9.4 but for what a watch sees that began before the new start.
+
+    That is on day 2; the watch is of days 0 to `ended`, and the soak of the new cycle follows no rule.
+    """
+    book = Book().run("soak", 0.0, 2.0, mode="watch", verdict=None, ended=None, run="w", **bad)
+    deployments = ((at(2), "v2"),) if how == "deployment" else ()
+    if how == "restart":
+        book.restart(at(2))
+    book.run("soak", 2.05, 7.1, rules=())
+    book.run("soak", 0.0, ended, mode="watch", verdict=None, run="w", deployments=deployments, **bad)
+    return book.tests(at(9.32)).bugs(at(9.32)).sign(at(9.33))
+
+
+@pytest.mark.parametrize("how", ["restart", "deployment"])
+@pytest.mark.parametrize(("resolved", "word"), [(None, "HOLD"), (at(1.9), "GO"), (at(2.1), "GO")])
+def test_a_high_alert_of_before_may_still_fire(how: str, resolved: datetime | None, word: str) -> None:
+    """It fired on day 1 in a watch that went on past the new start on day 2, and must be over somewhere."""
+    bad = (alert(at(1), "high", resolved),)
+    decision = over_a_new_start(how, alerts=bad).decide(at(9.4))
+    assert (decision.word, decision.clock.since) == (word, at(2))
+
+
+@pytest.mark.parametrize(
+    ("bad", "stopped"),
+    [
+        ({"alerts": (alert(at(1)),)}, True),
+        ({"alerts": (alert(at(1), resolved=at(2.1)),)}, True),
+        ({"alerts": (alert(at(1), resolved=at(2)),)}, False),
+        ({"alerts": (alert(at(2), resolved=at(2.1)),)}, True),
+        ({"down": ((at(1), at(2) + timedelta(seconds=61)),)}, True),
+        ({"down": ((at(1), at(2) + timedelta(seconds=60)),)}, False),
+    ],
+)
+def test_what_goes_on_over_a_restart_stops_the_new_clock(bad: dict[str, object], stopped: bool) -> None:
+    """At once; of a downtime the minute that is allowed counts from the restart on."""
+    decision = over_a_new_start("restart", **bad).decide(at(9.4))
+    stop = decision.clock.stopped
+    assert (stop.at if stop else None) == (at(2) if stopped else None)
+    assert decision.word == ("HOLD" if stopped else "GO")
+
+
+def test_an_alert_of_a_run_that_ended_before_the_restart_is_over() -> None:
+    """Nobody saw it in the new cycle, so it was of the old release."""
+    decision = over_a_new_start("restart", ended=1.9, alerts=(alert(at(1)),)).decide(at(9.4))
+    assert decision.word == "GO"
+
+
+def test_what_goes_on_since_before_the_campaign_stops_its_clock() -> None:
+    """A critical alert of an hour before the start, still firing a day after it."""
+    book = Book().run("soak", -1 / 24, 1.0, alerts=(alert(at(0, -1)),))
+    stop = clock_at(book.state(), at(9)).stopped
+    assert stop is not None
+    assert stop.at == START
+
+
+def test_a_run_clears_no_alert_that_fires_longer_than_it_watched() -> None:
+    """A run of the same rule, begun later, ended before the one in which the alert still fires."""
+    fires = {"alerts": (alert(at(7.01), "high"),), "mode": "watch", "verdict": None}
+    book = ready().run("load", 7.02, 0.03).run("soak", 7.0, 0.1, **fires)
+    assert book.decide(GO_AT).word == "HOLD"
+    assert book.run("load", 7.105, 0.005).decide(GO_AT).word == "GO"
+
+
 # -- clock steps -------------------------------------------------------------------------------------------
 
 
