@@ -163,6 +163,23 @@ def test_a_soak_of_another_plan_shows_nothing_good() -> None:
     assert [standing(decision, key)[0] for key in ("performance", "sustained")] == ["missing", "missing"]
 
 
+@pytest.mark.parametrize(("name", "plan"), [("mine", "p"), ("soak", "q"), ("soak", "")])
+def test_a_watch_of_another_plan_watches_nothing(name: str, plan: str) -> None:
+    """Its own word, stability = true, is not enough: neither the clock nor the monitoring has it."""
+    book = Book().run("soak", 0.0, 7.0, observed=(), monitored=False)
+    book.run(name, 0.0, 7.0, plan=plan, mode="watch", verdict=None)
+    decision = book.tests(at(7, 1)).bugs(at(7, 1)).sign(at(7, 2)).decide(GO_AT)
+    assert [standing(decision, key)[0] for key in ("monitoring", "stability")] == ["missing", "missing"]
+    assert decision.clock.observed == 0.0
+
+
+def test_a_run_of_another_plan_clears_no_alert() -> None:
+    """Though it has the rule, and watched for long enough."""
+    book = ready().run("load", 7.01, 0.01, alerts=(alert(at(7.015), "high"),))
+    assert book.run("soak", 7.03, 0.01, mode="watch", verdict=None, plan="q").decide(GO_AT).word == "HOLD"
+    assert book.run("soak", 7.05, 0.01, mode="watch", verdict=None).decide(GO_AT).word == "GO"
+
+
 @pytest.mark.parametrize("kind", ["book", "evidence", "time"])
 def test_what_cannot_be_trusted_is_held(kind: str) -> None:
     """A fault of the book, of the evidence or of the clock: exit 30, and no waiver helps."""

@@ -246,6 +246,25 @@ def test_a_laxer_rule_of_one_name_is_another_rule() -> None:
     assert one == told
 
 
+@pytest.mark.parametrize(
+    ("probe", "changes", "same"),
+    [
+        ({"name": "health", "http": "/health"}, {}, True),
+        ({"name": "health", "http": "/anything"}, {}, False),
+        ({"name": "health", "http": "/health"}, {"at_least": 1000}, False),
+        ({"name": "health", "http": "/health"}, {"phases": ["drain"]}, False),
+    ],
+)
+def test_a_rule_is_another_one_where_its_probe_asks_elsewhere(
+    probe: dict[str, object], changes: dict[str, object], same: bool
+) -> None:
+    """The name of the probe is not enough, and neither is a rule that needs more to fire."""
+    known = [{"name": "health", "http": "/health"}]
+    plan = {"alerts": [rule("down", "health")], "scenario": {"probes": known}}
+    other = {"alerts": [rule("down", "health", **changes)], "scenario": {"probes": [probe]}}
+    assert (_rules(plan, "watch") == _rules(other, "watch")) is same
+
+
 @pytest.mark.parametrize(("ended", "count"), [(None, 1), ("planned", 2)])
 def test_a_note_may_be_being_written_while_a_run_goes_on(
     tmp_path: Path, ended: str | None, count: int

@@ -46,6 +46,11 @@ SMOKE: Final = "smoke"
 """The folder of smoke checks below the results, as `watch.smoke_results` has it."""
 _NOTES: Final = annotations_path(RunFolder(Path())).name
 _REASONS: Final = 5
+_CONDITION: Final = (
+    *("subject", "limit", "clear", "burn", "for", "every"),
+    *("keep_firing_for", "at_least", "no_data", "phases", "excluded"),
+)
+"""What of an alert rule decides when it fires, and when it is over."""
 _SMOKE_TIME: Final = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?\.json$")
 
 
@@ -247,10 +252,13 @@ def _alerts(found: Any, began: datetime) -> tuple[AlertFacts, ...]:
 def _rules(plan: Mapping[str, Any], mode: str) -> tuple[RuleFacts, ...]:
     """Return the alert rules that a run can follow: without a load only those about probes."""
     found = []
+    probes = {probe["name"]: probe for probe in plan.get("scenario", {}).get("probes", ())}
     for rule in plan.get("alerts", ()):
         if mode == "watch" and rule["subject"].get("probe") is None:
             continue
-        asked = [rule.get(key) for key in ("subject", "limit", "clear", "burn", "for", "every")]
+        asked = [rule.get(key) for key in _CONDITION]
+        # A probe of the same name that asks another URL would see something else.
+        asked.append(probes.get(rule["subject"].get("probe")))
         condition = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
         found.append(RuleFacts(str(rule["name"]), max(float(rule["for"]), float(rule["every"])), condition))
     return tuple(found)
