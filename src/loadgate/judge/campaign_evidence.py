@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,7 +37,7 @@ from loadgate.plan.campaign_plans import likeness
 from loadgate.store.annotations import annotations_of, annotations_path, read_annotations
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder, is_being_written
-from loadgate.store.watch import WatchReader
+from loadgate.store.watch import Reading, WatchReader
 from loadgate.watch.alert_summary import summary_of
 
 LARGEST: Final = 64 * 2**20
@@ -226,12 +226,21 @@ def _seen(folder: RunFolder, began: datetime, scenario: Mapping[str, Any]) -> di
     """Read what the probes of a run saw, and its alerts so far."""
     with WatchReader(folder.watch_database) as reader:
         readings, changes = reader.readings(), reader.alerts()
-    every = max((float(probe.get("every", 0)) for probe in scenario.get("probes", ())), default=60.0)
     return {
-        "observed": observed(readings, began, every),
+        "observed": observed(readings, began, _interval(readings, scenario)),
         "down": downtimes(readings, began),
         "alerts": _alerts(summary_of(changes), began),
     }
+
+
+def _interval(readings: Iterable[Reading], scenario: Mapping[str, Any]) -> float:
+    """Return the interval in seconds at which a run looked at its target: that of its fastest probe.
+
+    A probe that never read anything makes no gaps. Without any probe in the plan it is a minute.
+    """
+    seeing = {reading.probe for reading in readings if reading.value is not None}
+    probes = [probe for probe in scenario.get("probes", ()) if probe.get("name") in seeing]
+    return min((float(probe.get("every", 0)) for probe in probes), default=60.0)
 
 
 def _alerts(found: Any, began: datetime) -> tuple[AlertFacts, ...]:
