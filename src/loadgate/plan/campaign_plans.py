@@ -14,14 +14,17 @@ from loadgate.plan.campaign import Campaign
 def likeness(plan: Mapping[str, Any]) -> str:
     """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, what else decides.
 
-    That is also its drift rules, whether it counts for stability, and what the locustfile holds. Workers,
-    probes, headers and receivers may differ; the target is compared by itself.
+    That is also its drift rules, whether it counts for stability, what the locustfile and a trace hold, how
+    long a request may take, and whether a run outlives the loss of a worker. The number of workers, probes,
+    headers and receivers may differ; the target is compared by itself.
     """
     scenario = plan.get("scenario", {})
     asked = [scenario.get(key) for key in ("traffic", "verdict", "drift", "stability")]
     # By what it holds, not by where it lies: another machine has it elsewhere.
-    locustfile = plan.get("files", {}).get(scenario.get("locustfile"))
-    asked += [plan.get("objectives"), locustfile]
+    files, traffic = plan.get("files") or {}, scenario.get("traffic") or {}
+    asked += [plan.get("objectives"), files.get(scenario.get("locustfile")), files.get(traffic.get("trace"))]
+    http, generator = scenario.get("http") or {}, scenario.get("generator") or {}
+    asked += [http.get("timeout"), http.get("connect_timeout"), generator.get("on_worker_loss")]
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
