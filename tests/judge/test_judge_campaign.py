@@ -656,6 +656,14 @@ def test_a_line_that_repeats_a_waived_criterion_has_its_waiver() -> None:
     assert item.waiver == "ops, until 2027-01-01T00:00: rare (entry 3)"
 
 
+def test_a_line_of_an_older_book_has_no_waiver_of_a_criterion() -> None:
+    """It is called as one is, which no campaign file may any more."""
+    book = Book(line=[line(id="stability", attest=["qa"])]).run("soak", 0.0, 6.0)
+    book.add("waive", at(6, 1), item="stability", owner="ops", reason="x", expires="2027-01-01T00:00:00Z")
+    items = [item for item in book.decide(at(6, 2)).items if item.key == "stability"]
+    assert [item.standing for item in items] == [Standing.WAIVED, Standing.MISSING]
+
+
 # -- the calendar ------------------------------------------------------------------------------------------
 
 

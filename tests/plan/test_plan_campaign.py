@@ -87,6 +87,13 @@ def test_two_scenario_files_of_one_name_are_refused(problems, tmp_path: Path, sc
     assert problems(more=entry.format(scenarios / "soak.toml")) == []
 
 
+@pytest.mark.parametrize("name", ["stability", "sustained", "sign-off"])
+def test_a_line_shares_no_name_with_a_part_of_the_decision(problems, name: str) -> None:
+    """Whoever waives the line would waive that part, too."""
+    (fault,) = problems(more=f'\n[[line]]\nid = "{name}"\ntext = "Reviewed"\nattest = ["qa"]\n')
+    assert fault.startswith(f"line[0].id: '{name}' is taken by the decision")
+
+
 def test_a_smoke_line_needs_a_smoke_check_in_the_calendar(problems) -> None:
     """Else it could never be met."""
     (fault,) = problems(more='\n[[line]]\nid = "limit"\ntext = "Limited"\nsmoke = ["target rate limit"]\n')
