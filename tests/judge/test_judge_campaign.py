@@ -250,7 +250,13 @@ def test_a_decision_can_be_made_again_from_the_book() -> None:
     ((fault,), others) = replayed(forged.entries)
     assert fault.startswith("the decision of entry 7 (GO) does not follow from the book: it would be HOLD")
     assert others == []
-    other = ready().add("decision", GO_AT, **(made | {"rules": 99}))
+
+
+@pytest.mark.parametrize("rules", [2, 99])
+def test_a_decision_of_other_rules_is_not_made_again(rules: int) -> None:
+    """By those of version 2 what goes on over a restart was forgotten: their GO may be a HOLD now."""
+    made = ready().decide(GO_AT).to_dict()
+    other = ready().add("decision", GO_AT, **(made | {"rules": rules}))
     assert replayed(other.entries) == (
         [],
         ["the decision of entry 6 was made by other rules than this Loadgate's"],

@@ -21,7 +21,7 @@ from loadgate.judge.campaign_seen import covered
 from loadgate.plan.campaign import CRITERIA
 from loadgate.plan.units import format_duration, format_share
 
-RULES: Final = 2
+RULES: Final = 3
 """Version of the rules below: a decision can be made again only by those that made it."""
 SUSTAINED: Final = 0.99
 """Share of the clock's length that one run must have been steady for: what a resume loses is no failure."""
