@@ -127,6 +127,7 @@ SNAPSHOT = {
         ({"http": {"headers": {}, "timeout": 9999.0, "connect_timeout": 2.0}}, {}, False),
         ({"http": {"headers": {}, "timeout": 30.0, "connect_timeout": 9.0}}, {}, False),
         ({"generator": {"workers": 1, "on_worker_loss": "stop"}}, {}, False),
+        ({"probes": [{"name": "health", "http": "/anything"}]}, {}, False),
         ({"generator": {"workers": 4, "on_worker_loss": "continue"}}, {}, True),
         ({"verdict": {"optional": ["cpu"]}}, {}, False),
         ({}, {"/here/soak.py": "c" * 64}, False),
@@ -142,6 +143,18 @@ def test_whatever_decides_tells_plans_apart(changes, files, same: bool) -> None:
         "files": SNAPSHOT["files"] | files,
     }
     assert (likeness(other) == likeness(SNAPSHOT)) is same
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [({"severity": "low"}, False), ({"at_least": 1000}, False), ({"summary": "call somebody"}, True)],
+)
+def test_alert_rules_tell_plans_apart(changes: dict[str, object], same: bool) -> None:
+    """What they fire at and how grave that is; what they tell people may differ; none is another plan."""
+    rule = {"name": "down", "severity": "critical", "subject": {"probe": "health"}, "at_least": 1}
+    one, other = ({**SNAPSHOT, "alerts": [found]} for found in (rule, rule | changes))
+    assert (likeness(one) == likeness(other)) is same
+    assert likeness(one) != likeness(SNAPSHOT)
 
 
 def test_a_locustfile_elsewhere_is_the_same_one() -> None:

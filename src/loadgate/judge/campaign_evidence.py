@@ -33,7 +33,7 @@ from loadgate.judge.campaign_facts import (
 from loadgate.judge.campaign_seen import downtimes, observed
 from loadgate.judge.stored import contradictions
 from loadgate.plan.campaign import Bugs, CampaignTests
-from loadgate.plan.campaign_plans import likeness
+from loadgate.plan.campaign_plans import CONDITION, likeness
 from loadgate.store.annotations import annotations_of, annotations_path, read_annotations
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder, is_being_written
@@ -46,11 +46,6 @@ SMOKE: Final = "smoke"
 """The folder of smoke checks below the results, as `watch.smoke_results` has it."""
 _NOTES: Final = annotations_path(RunFolder(Path())).name
 _REASONS: Final = 5
-_CONDITION: Final = (
-    *("subject", "limit", "clear", "burn", "for", "every"),
-    *("keep_firing_for", "at_least", "no_data", "phases", "excluded"),
-)
-"""What of an alert rule decides when it fires, and when it is over."""
 _SMOKE_TIME: Final = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?\.json$")
 
 
@@ -265,7 +260,7 @@ def _rules(plan: Mapping[str, Any], mode: str) -> tuple[RuleFacts, ...]:
     for rule in plan.get("alerts", ()):
         if mode == "watch" and rule["subject"].get("probe") is None:
             continue
-        asked = [rule.get(key) for key in _CONDITION]
+        asked = [rule.get(key) for key in CONDITION]
         # A probe of the same name that asks another URL would see something else.
         asked.append(probes.get(rule["subject"].get("probe")))
         condition = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from loadgate.plan.campaign import Campaign
+
+CONDITION: Final = (
+    *("subject", "limit", "clear", "burn", "for", "every"),
+    *("keep_firing_for", "at_least", "no_data", "phases", "excluded"),
+)
+"""What of an alert rule decides when it fires, and when it is over."""
 
 
 def likeness(plan: Mapping[str, Any]) -> str:
     """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, what else decides.
 
     That is also its drift rules, whether it counts for stability, what the locustfile and a trace hold, how
-    long a request may take, and whether a run outlives the loss of a worker. The number of workers, probes,
-    headers and receivers may differ; the target is compared by itself.
+    long a request may take, whether a run outlives the loss of a worker, and what watches: probes and alert
+    rules. The number of workers, headers and receivers may differ; the target is compared by itself.
     """
     scenario = plan.get("scenario", {})
     asked = [scenario.get(key) for key in ("traffic", "verdict", "drift", "stability")]
@@ -25,6 +31,8 @@ def likeness(plan: Mapping[str, Any]) -> str:
     asked += [plan.get("objectives"), files.get(scenario.get("locustfile")), files.get(traffic.get("trace"))]
     http, generator = scenario.get("http") or {}, scenario.get("generator") or {}
     asked += [http.get("timeout"), http.get("connect_timeout"), generator.get("on_worker_loss")]
+    rules = [[rule.get(key) for key in ("name", "severity", *CONDITION)] for rule in plan.get("alerts", ())]
+    asked += [scenario.get("probes"), rules]
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
