@@ -12,11 +12,12 @@ from pathlib import Path
 import orjson
 import pytest
 from campaign_world import HOUR, START, World, simulated
-from made_runs import SLA
+from made_runs import SLA, make_run
 
 from loadgate.cli import campaign
 from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
+from loadgate.plan.plan import load_plan
 from loadgate.plan.sla import Limit
 from loadgate.store.campaign import head_of
 
@@ -324,6 +325,25 @@ def test_a_run_of_another_target_never_counts(after) -> None:
     code, text = after.run("decide")
     assert code == 0
     assert "is of another target (http://10.9.9.9:3000): it does not count" in text
+
+
+def test_a_watch_of_a_scenario_of_ones_own_shows_nothing_good(after) -> None:
+    """It says that it counts, and is none of the calendar's: it is named, and watched nothing."""
+    text = (after.folder / "soak.toml").read_text().replace('"soak"', '"mine"').replace("/health", "/other")
+    mine = after.write("mine.toml", text)
+    before = after.json("decide")["clock"]["observed"]
+    run = make_run(
+        after.results,
+        (after.now - START).total_seconds() / 60 + 5,
+        planned=load_plan(mine),
+        verdict=False,
+        changes={"mode": "watch", "scenario": "mine", "ended_at_run_time": 86_400.0},
+    )
+    after.watch_database(run, 86_400.0)
+    after.later(days=1, minutes=10)
+    told = after.json("decide")
+    assert any(run.id in note and "another plan" in note for note in told["trust"]["notes"])
+    assert told["clock"]["observed"] < before - 0.1
 
 
 def test_a_later_fail_takes_the_go_back(after) -> None:

@@ -14,6 +14,7 @@ from loadgate.measure.delta import Delta, FleetRow
 from loadgate.plan.plan import Plan, load_plan
 from loadgate.store.database import LedgerRow, RunReader, open_writer
 from loadgate.store.folder import RunFolder
+from loadgate.store.last_look import note_look, prepare_looks
 from loadgate.store.run_clock import Now
 
 BOOT = "one start of the machine"
@@ -55,6 +56,14 @@ def test_what_may_have_been_offered_before_a_crash_comes_before_the_pause(cut_of
     with RunReader(folder.database) as reader:
         (event,) = [one for one in reader.events() if one.kind == "end_moved"]
     assert event.detail == {"from": 60.0, "to": 144.0, "pause": [26, 110]}
+
+
+def test_what_may_have_been_offered_while_the_disk_was_full_comes_before_the_pause(cut_off) -> None:
+    """Reported up to 21, and looked after at 37.4 while nothing could be written: leases went to 41."""
+    folder, plan = cut_off()
+    prepare_looks(folder)
+    note_look(folder, 5000.0 + 37.4)
+    assert steady_after(folder, plan, 100.0) == ((0.0, 41.0), (110.0, 129.0))
 
 
 def test_a_run_that_was_paused_goes_on_where_it_was(cut_off) -> None:

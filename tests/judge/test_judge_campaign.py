@@ -163,6 +163,23 @@ def test_a_soak_of_another_plan_shows_nothing_good() -> None:
     assert [standing(decision, key)[0] for key in ("performance", "sustained")] == ["missing", "missing"]
 
 
+@pytest.mark.parametrize(("name", "plan"), [("mine", "p"), ("soak", "q"), ("soak", "")])
+def test_a_watch_of_another_plan_watches_nothing(name: str, plan: str) -> None:
+    """Its own word, stability = true, is not enough: neither the clock nor the monitoring has it."""
+    book = Book().run("soak", 0.0, 7.0, observed=(), monitored=False)
+    book.run(name, 0.0, 7.0, plan=plan, mode="watch", verdict=None)
+    decision = book.tests(at(7, 1)).bugs(at(7, 1)).sign(at(7, 2)).decide(GO_AT)
+    assert [standing(decision, key)[0] for key in ("monitoring", "stability")] == ["missing", "missing"]
+    assert decision.clock.observed == 0.0
+
+
+def test_a_run_of_another_plan_clears_no_alert() -> None:
+    """Though it has the rule, and watched for long enough."""
+    book = ready().run("load", 7.01, 0.01, alerts=(alert(at(7.015), "high"),))
+    assert book.run("soak", 7.03, 0.01, mode="watch", verdict=None, plan="q").decide(GO_AT).word == "HOLD"
+    assert book.run("soak", 7.05, 0.01, mode="watch", verdict=None).decide(GO_AT).word == "GO"
+
+
 @pytest.mark.parametrize("kind", ["book", "evidence", "time"])
 def test_what_cannot_be_trusted_is_held(kind: str) -> None:
     """A fault of the book, of the evidence or of the clock: exit 30, and no waiver helps."""
@@ -233,7 +250,13 @@ def test_a_decision_can_be_made_again_from_the_book() -> None:
     ((fault,), others) = replayed(forged.entries)
     assert fault.startswith("the decision of entry 7 (GO) does not follow from the book: it would be HOLD")
     assert others == []
-    other = ready().add("decision", GO_AT, **(made | {"rules": 99}))
+
+
+@pytest.mark.parametrize("rules", [2, 99])
+def test_a_decision_of_other_rules_is_not_made_again(rules: int) -> None:
+    """By those of version 2 what goes on over a restart was forgotten: their GO may be a HOLD now."""
+    made = ready().decide(GO_AT).to_dict()
+    other = ready().add("decision", GO_AT, **(made | {"rules": rules}))
     assert replayed(other.entries) == (
         [],
         ["the decision of entry 6 was made by other rules than this Loadgate's"],
@@ -393,6 +416,73 @@ def test_the_order_in_which_it_becomes_known_changes_nothing(events: list[tuple[
     some = [event for event in events if event[1] != "restart"]
     first, second = (clock_at(book(order).state(), at(14)) for order in (some, some[::-1]))
     assert (first.since, first.elapsed) == (second.since, second.elapsed)
+
+
+# -- what goes on over a restart or a deployment ------------------------------------------------------------
+
+
+def over_a_new_start(how: str, ended: float = 9.3, **bad: object) -> Book:
+    """Return a campaign that is GO on day 9.4 but for what a watch sees that began before the new start.
+
+    That is on day 2; the watch is of days 0 to `ended`, and the soak of the new cycle follows no rule.
+    """
+    book = Book().run("soak", 0.0, 2.0, mode="watch", verdict=None, ended=None, run="w", **bad)
+    deployments = ((at(2), "v2"),) if how == "deployment" else ()
+    if how == "restart":
+        book.restart(at(2))
+    book.run("soak", 2.05, 7.1, rules=())
+    book.run("soak", 0.0, ended, mode="watch", verdict=None, run="w", deployments=deployments, **bad)
+    return book.tests(at(9.32)).bugs(at(9.32)).sign(at(9.33))
+
+
+@pytest.mark.parametrize("how", ["restart", "deployment"])
+@pytest.mark.parametrize(("resolved", "word"), [(None, "HOLD"), (at(1.9), "GO"), (at(2.1), "GO")])
+def test_a_high_alert_of_before_may_still_fire(how: str, resolved: datetime | None, word: str) -> None:
+    """It fired on day 1 in a watch that went on past the new start on day 2, and must be over somewhere."""
+    bad = (alert(at(1), "high", resolved),)
+    decision = over_a_new_start(how, alerts=bad).decide(at(9.4))
+    assert (decision.word, decision.clock.since) == (word, at(2))
+
+
+@pytest.mark.parametrize(
+    ("bad", "stopped"),
+    [
+        ({"alerts": (alert(at(1)),)}, True),
+        ({"alerts": (alert(at(1), resolved=at(2.1)),)}, True),
+        ({"alerts": (alert(at(1), resolved=at(2)),)}, False),
+        ({"alerts": (alert(at(2), resolved=at(2.1)),)}, True),
+        ({"down": ((at(1), at(2) + timedelta(seconds=61)),)}, True),
+        ({"down": ((at(1), at(2) + timedelta(seconds=60)),)}, False),
+    ],
+)
+def test_what_goes_on_over_a_restart_stops_the_new_clock(bad: dict[str, object], stopped: bool) -> None:
+    """At once; of a downtime the minute that is allowed counts from the restart on."""
+    decision = over_a_new_start("restart", **bad).decide(at(9.4))
+    stop = decision.clock.stopped
+    assert (stop.at if stop else None) == (at(2) if stopped else None)
+    assert decision.word == ("HOLD" if stopped else "GO")
+
+
+def test_an_alert_of_a_run_that_ended_before_the_restart_is_over() -> None:
+    """Nobody saw it in the new cycle, so it was of the old release."""
+    decision = over_a_new_start("restart", ended=1.9, alerts=(alert(at(1)),)).decide(at(9.4))
+    assert decision.word == "GO"
+
+
+def test_what_goes_on_since_before_the_campaign_stops_its_clock() -> None:
+    """A critical alert of an hour before the start, still firing a day after it."""
+    book = Book().run("soak", -1 / 24, 1.0, alerts=(alert(at(0, -1)),))
+    stop = clock_at(book.state(), at(9)).stopped
+    assert stop is not None
+    assert stop.at == START
+
+
+def test_a_run_clears_no_alert_that_fires_longer_than_it_watched() -> None:
+    """A run of the same rule, begun later, ended before the one in which the alert still fires."""
+    fires = {"alerts": (alert(at(7.01), "high"),), "mode": "watch", "verdict": None}
+    book = ready().run("load", 7.02, 0.03).run("soak", 7.0, 0.1, **fires)
+    assert book.decide(GO_AT).word == "HOLD"
+    assert book.run("load", 7.105, 0.005).decide(GO_AT).word == "GO"
 
 
 # -- clock steps -------------------------------------------------------------------------------------------
@@ -570,6 +660,14 @@ def test_a_line_that_repeats_a_waived_criterion_has_its_waiver() -> None:
     item = next(item for item in book.decide(GO_AT).items if item.key == "a-line")
     assert item.standing is Standing.WAIVED
     assert item.waiver == "ops, until 2027-01-01T00:00: rare (entry 3)"
+
+
+def test_a_line_of_an_older_book_has_no_waiver_of_a_criterion() -> None:
+    """It is called as one is, which no campaign file may any more."""
+    book = Book(line=[line(id="stability", attest=["qa"])]).run("soak", 0.0, 6.0)
+    book.add("waive", at(6, 1), item="stability", owner="ops", reason="x", expires="2027-01-01T00:00:00Z")
+    items = [item for item in book.decide(at(6, 2)).items if item.key == "stability"]
+    assert [item.standing for item in items] == [Standing.WAIVED, Standing.MISSING]
 
 
 # -- the calendar ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from loadgate.errors import StoreError
 from loadgate.judge.campaign_evidence import (
     SMOKE,
     _rules,
+    _seen,
     changed_files,
     digest,
     newest_smoke,
@@ -26,13 +28,17 @@ from loadgate.judge.campaign_evidence import (
     run_ids,
     same_target,
 )
+from loadgate.judge.campaign_facts import Span
 from loadgate.judge.campaign_seen import covered, downtimes, merged, observed
 from loadgate.plan.campaign import Bugs, CampaignTests
-from loadgate.store.watch import Reading
+from loadgate.plan.units import parse_duration
+from loadgate.store.folder import RunFolder
+from loadgate.store.watch import Reading, WatchWriter
 from loadgate.watch import smoke_results
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 HOST = "http://127.0.0.1:3000"
+DAY = 86_400
 
 
 def after(seconds: float) -> datetime:
@@ -246,6 +252,25 @@ def test_a_laxer_rule_of_one_name_is_another_rule() -> None:
     assert one == told
 
 
+@pytest.mark.parametrize(
+    ("probe", "changes", "same"),
+    [
+        ({"name": "health", "http": "/health"}, {}, True),
+        ({"name": "health", "http": "/anything"}, {}, False),
+        ({"name": "health", "http": "/health"}, {"at_least": 1000}, False),
+        ({"name": "health", "http": "/health"}, {"phases": ["drain"]}, False),
+    ],
+)
+def test_a_rule_is_another_one_where_its_probe_asks_elsewhere(
+    probe: dict[str, object], changes: dict[str, object], same: bool
+) -> None:
+    """The name of the probe is not enough, and neither is a rule that needs more to fire."""
+    known = [{"name": "health", "http": "/health"}]
+    plan = {"alerts": [rule("down", "health")], "scenario": {"probes": known}}
+    other = {"alerts": [rule("down", "health", **changes)], "scenario": {"probes": [probe]}}
+    assert (_rules(plan, "watch") == _rules(other, "watch")) is same
+
+
 @pytest.mark.parametrize(("ended", "count"), [(None, 1), ("planned", 2)])
 def test_a_note_may_be_being_written_while_a_run_goes_on(
     tmp_path: Path, ended: str | None, count: int
@@ -286,6 +311,42 @@ def test_nobody_looked_in_a_gap() -> None:
     """Of more than three intervals."""
     readings = up((0, 1), (30, 1), (120, 1), (211, 1), (240, 1))
     assert observed(readings, START, 30) == ((after(0), after(120)), (after(211), after(240)))
+
+
+def seen_by(folder: Path, probes: list[dict[str, object]], readings: list[Reading]) -> tuple[Span, ...]:
+    """Return when the target was observed, by the probes of a plan and what they read."""
+    run = RunFolder(folder)
+    with WatchWriter(run.watch_database) as writer:
+        writer.readings(readings)
+    return _seen(run, START, {"probes": probes})["observed"]
+
+
+def every(step: int, begin: int, end: int, probe: str = "health") -> list[Reading]:
+    """Return good readings of a probe at each step of [begin, end]."""
+    return [Reading(float(at), probe, "up", 1.0, "", 0.01) for at in range(begin, end + 1, step)]
+
+
+def test_a_slow_probe_bridges_no_gap(tmp_path: Path) -> None:
+    """Health every 30 s and a certificate once a day; the watcher was dead from day 1 to day 3."""
+    probes: list[dict[str, object]] = [{"name": "health", "every": 30}, {"name": "cert", "every": DAY}]
+    readings = [*every(30, 0, 600), *every(30, 3 * DAY, 3 * DAY + 600), *every(DAY, 0, 3 * DAY, "cert")]
+    seen = seen_by(tmp_path, probes, readings)
+    assert covered(seen, START, after(4 * DAY)) == 1200
+
+
+def test_a_fast_probe_that_never_reads_makes_no_gaps(tmp_path: Path) -> None:
+    """The process is not of this machine; health is read every minute all the same."""
+    probes: list[dict[str, object]] = [{"name": "health", "every": 60}, {"name": "process", "every": 10}]
+    failed = [Reading(float(at), "process", "cpu", None, "no such process", 0.0) for at in range(0, 600, 10)]
+    assert seen_by(tmp_path, probes, [*every(60, 0, 600), *failed]) == ((after(0), after(600)),)
+
+
+def test_the_shipped_soak_is_observed_all_along(tmp_path: Path) -> None:
+    """Each of its probes by its own interval, for two hours: no gap."""
+    soak = tomllib.loads((Path(__file__).parents[2] / "scenarios" / "soak.toml").read_text())
+    probes = [{**one, "every": parse_duration(one["every"])} for one in soak["probes"]]
+    readings = [reading for one in probes for reading in every(int(one["every"]), 0, 7200, one["name"])]
+    assert seen_by(tmp_path, probes, readings) == ((after(0), after(7200)),)
 
 
 @given(

@@ -87,6 +87,13 @@ def test_two_scenario_files_of_one_name_are_refused(problems, tmp_path: Path, sc
     assert problems(more=entry.format(scenarios / "soak.toml")) == []
 
 
+@pytest.mark.parametrize("name", ["stability", "sustained", "sign-off"])
+def test_a_line_shares_no_name_with_a_part_of_the_decision(problems, name: str) -> None:
+    """Whoever waives the line would waive that part, too."""
+    (fault,) = problems(more=f'\n[[line]]\nid = "{name}"\ntext = "Reviewed"\nattest = ["qa"]\n')
+    assert fault.startswith(f"line[0].id: '{name}' is taken by the decision")
+
+
 def test_a_smoke_line_needs_a_smoke_check_in_the_calendar(problems) -> None:
     """Else it could never be met."""
     (fault,) = problems(more='\n[[line]]\nid = "limit"\ntext = "Limited"\nsmoke = ["target rate limit"]\n')
@@ -97,15 +104,16 @@ def test_a_smoke_line_needs_a_smoke_check_in_the_calendar(problems) -> None:
 
 SNAPSHOT = {
     "scenario": {
-        "traffic": {"users": 4},
+        "traffic": {"users": 4, "trace": "/here/day.csv"},
         "verdict": {"optional": []},
         "drift": [{"metric": "memory"}],
         "stability": True,
         "locustfile": "/here/soak.py",
-        "http": {"headers": {}},
+        "http": {"headers": {}, "timeout": 30.0, "connect_timeout": 2.0},
+        "generator": {"workers": 1, "on_worker_loss": "continue"},
     },
     "objectives": [{"metric": "error_rate"}],
-    "files": {"/here/soak.py": "a" * 64, "/here/sla.toml": "b" * 64},
+    "files": {"/here/soak.py": "a" * 64, "/here/sla.toml": "b" * 64, "/here/day.csv": "d" * 64},
 }
 
 
@@ -114,15 +122,21 @@ SNAPSHOT = {
     [
         ({"drift": []}, {}, False),
         ({"stability": False}, {}, False),
-        ({"traffic": {"users": 5}}, {}, False),
+        ({"traffic": {"users": 5, "trace": "/here/day.csv"}}, {}, False),
+        ({}, {"/here/day.csv": "e" * 64}, False),
+        ({"http": {"headers": {}, "timeout": 9999.0, "connect_timeout": 2.0}}, {}, False),
+        ({"http": {"headers": {}, "timeout": 30.0, "connect_timeout": 9.0}}, {}, False),
+        ({"generator": {"workers": 1, "on_worker_loss": "stop"}}, {}, False),
+        ({"probes": [{"name": "health", "http": "/anything"}]}, {}, False),
+        ({"generator": {"workers": 4, "on_worker_loss": "continue"}}, {}, True),
         ({"verdict": {"optional": ["cpu"]}}, {}, False),
         ({}, {"/here/soak.py": "c" * 64}, False),
-        ({"http": {"headers": {"A": "b"}}}, {}, True),
+        ({"http": {"headers": {"A": "b"}, "timeout": 30.0, "connect_timeout": 2.0}}, {}, True),
         ({}, {"/here/sla.toml": "c" * 64}, True),
     ],
 )
 def test_whatever_decides_tells_plans_apart(changes, files, same: bool) -> None:
-    """Load, objectives, which decide, drift rules, stability, the locustfile's content; headers do not."""
+    """Load, objectives, which decide, drift rules, stability, files' content, timeouts; headers do not."""
     other = {
         **SNAPSHOT,
         "scenario": SNAPSHOT["scenario"] | changes,
@@ -131,10 +145,23 @@ def test_whatever_decides_tells_plans_apart(changes, files, same: bool) -> None:
     assert (likeness(other) == likeness(SNAPSHOT)) is same
 
 
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [({"severity": "low"}, False), ({"at_least": 1000}, False), ({"summary": "call somebody"}, True)],
+)
+def test_alert_rules_tell_plans_apart(changes: dict[str, object], same: bool) -> None:
+    """What they fire at and how grave that is; what they tell people may differ; none is another plan."""
+    rule = {"name": "down", "severity": "critical", "subject": {"probe": "health"}, "at_least": 1}
+    one, other = ({**SNAPSHOT, "alerts": [found]} for found in (rule, rule | changes))
+    assert (likeness(one) == likeness(other)) is same
+    assert likeness(one) != likeness(SNAPSHOT)
+
+
 def test_a_locustfile_elsewhere_is_the_same_one() -> None:
     """Another machine has it in another folder."""
     scenario = SNAPSHOT["scenario"] | {"locustfile": "/there/soak.py"}
-    other = {**SNAPSHOT, "scenario": scenario, "files": {"/there/soak.py": "a" * 64}}
+    files = SNAPSHOT["files"] | {"/here/soak.py": "f" * 64, "/there/soak.py": "a" * 64}
+    other = {**SNAPSHOT, "scenario": scenario, "files": files}
     assert likeness(other) == likeness(SNAPSHOT)
 
 

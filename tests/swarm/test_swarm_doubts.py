@@ -21,8 +21,50 @@ def test_a_worker_that_was_lost_leaves_its_seconds_open() -> None:
 def test_a_worker_that_came_back_leaves_nothing_open() -> None:
     """It reports itself what it did."""
     back = Event(14.0, "worker_returned", {"worker": "worker-1"})
-    assert doubts_of([LOST, back], workers=1) == ()
+    assert doubts_of([LOST, back], workers=1, reported={"worker-1": 15}) == ()
     assert lost_of([LOST, back]) == ()
+
+
+def test_a_worker_that_came_back_under_another_master_still_has_to_report_what_came_before() -> None:
+    """Missing at 30.0 with reports up to 13, back at 31.0, dead by 37.5: what it did from 13 on is open.
+
+    That it came back says that it lived on for as long as it had a lease, up to 34.0 at the latest.
+    """
+    events = [
+        Event(30.0, "worker_lost", {"worker": "worker-2", "reported_until": 13}),
+        Event(31.0, "worker_joined", {"worker": "worker-2"}),
+        Event(40.0, "worker_lost", {"worker": "worker-2", "reported_until": 13}),
+    ]
+    found = by_second(doubts_of(events, workers=2, reported={"worker-2": 12}), 100)
+    assert found == {second: 34.0 if second < 31 else 37.5 for second in range(13, 44)}
+
+
+def test_what_a_worker_did_before_it_was_lost_is_open_until_it_has_told() -> None:
+    """Cut off at 27.0 and lost at 30.0, it is back at 5000.0; leases went to 34.0 at the latest.
+
+    With reports up to 33 there is nothing left to tell; the hours without it are never open.
+    """
+    events = [
+        Event(30.0, "worker_lost", {"worker": "worker-2", "reported_until": 27}),
+        Event(5000.0, "worker_returned", {"worker": "worker-2"}),
+    ]
+    assert doubts_of(events, 2, {"worker-2": 26}) == (Doubt(27, 34, 34.0),)
+    assert doubts_of(events, 2, {"worker-2": 32}) == (Doubt(27, 34, 34.0),)
+    assert doubts_of(events, 2, {"worker-2": 33}) == ()
+    gone = Event(5010.0, "worker_lost", {"worker": "worker-2", "reported_until": 27})
+    assert doubts_of([*events, gone], 2, {"worker-2": 26}) == (
+        Doubt(5000, 5014, 5007.5),
+        Doubt(27, 34, 34.0),
+    )
+
+
+def test_a_worker_that_had_nothing_to_report_yet_leaves_nothing_open_from_before_it_came() -> None:
+    """It first came at 31.0 and was lost at 40.0 without a report."""
+    events = [
+        Event(31.0, "worker_joined", {"worker": "worker-3"}),
+        Event(40.0, "worker_lost", {"worker": "worker-3", "reported_until": 0}),
+    ]
+    assert doubts_of(events, workers=2) == (Doubt(31, 44, 37.5),)
 
 
 def test_a_worker_that_left_may_have_sent_nothing_more() -> None:

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgate.errors import StoreError, UsageError
 from loadgate.measure.delta import Delta, FleetRow
-from loadgate.measure.window import Window
+from loadgate.measure.window import Count, Window
+from loadgate.plan.scenario import Stage, Traffic
+from loadgate.plan.timeline import Timeline
+from loadgate.store.blocks import Horizon
 from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.fleet_ledger import LedgerRow
 from loadgate.store.folder import RunFolder, create_run
+from loadgate.store.last_look import last_look, note_look, prepare_looks
 from loadgate.store.ledger import Range
 from loadgate.swarm.doubts import Doubt
+from loadgate.swarm.muster import LOST_NAME, Muster
 from loadgate.swarm.past import Past, folder_of, past_of, stock_name, this_machine, versions, write_fault
+from loadgate.traffic.arrivals import ArrivalSchedule
 
-ANCHOR = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
+ANCHOR: dict[str, Any] = {"monotonic": 500.25, "wall": 1_700_000_000.0, "boot_id": "kernel-1"}
+KEY = ("emotion", "steady")
 
 
 @pytest.fixture
@@ -95,6 +105,196 @@ def test_seconds_that_a_late_worker_had_not_reported_are_open_though_the_ledger_
     assert left.doubts == (Doubt(3, 11, 11.0),)
     assert (left.stopped, left.leased_until) == (11.0, 11.0)
     assert past.left_by(set(), {"worker-1", "worker-2"}).doubts == ()
+
+
+def back_and_dead(folder: RunFolder, told: int) -> dict[int, int]:
+    """Let a second master close, at 71.0, a run in which a lost worker came back; return its lost arrivals.
+
+    40 are due a second from 2 on. worker-1 and worker-2 offer half of them each; worker-2 is cut off at 27.0
+    and lost at 30.0, and from then on all of it is worker-1's. The first master dies with 60 as the last
+    second that came. Both workers meet the second one; worker-2 sends the reports of 27 up to `told` and
+    dies at once, worker-1 tells of all up to 66, which is as far as its leases can go, and ends well.
+    """
+    stages = (Stage(rate=40.0, ramp=2.0, hold=98.0),)
+    timeline = Timeline.of_traffic(Traffic(users=1, mix={"a": 1.0}, stages=stages), timeout=5.0)
+    schedule = ArrivalSchedule(timeline, process="constant", seed=7, weights=[1])
+    due = [len(schedule.second(second).times) for second in range(67)]
+    first = [
+        delta_of(folder, second + 1, second, number if second >= 30 else number - number // 2)
+        for second, number in enumerate(due)
+    ]
+    other = [
+        delta_of(folder, second + 1, second, due[second] // 2, worker="worker-2") for second in range(30)
+    ]
+    write(
+        folder,
+        *first[:61],
+        *other[:27],
+        ledger=tuple(range(58)),
+        anchor=ANCHOR | {"monotonic": 0.0},
+        workers={"a": "worker-1", "b": "worker-2"},
+    )
+    with open_writer(folder.database) as writer:
+        writer.commit([], events=[Event(30.0, "worker_lost", {"worker": "worker-2", "reported_until": 27})])
+    past = past_of(folder)
+    assert past is not None
+    muster = Muster(folder.id, timeline, schedule, ("emotion",))
+    muster.anchor = 0.0
+    for client, name in past.workers.items():
+        worker = muster.roster.join(client, 65.0, name=name, ready=True)
+        worker.seen.update(past.reports[name])
+        worker.reported = worker.whole = past.reported_by(name)
+        worker.was_before = True
+    left = past.left_by(set(), set(past.workers.values()))
+    muster.resume(65.0, past.last_second, written=past.written, left=left)
+    for delta in other[27 : told + 1]:
+        muster.delta("b", delta, 65.0, final=False)
+    for delta in first[61:]:
+        muster.delta("a", delta, 65.0, final=delta is first[-1])
+    muster.left("a", 70.0)
+    lost = Counter[int]()
+    for window in (window for delta in muster.close(71.0)[0] for window in delta.windows):
+        lost[window.second] += window.count(Count.LOST)
+    return dict(lost)
+
+
+@pytest.mark.parametrize("told", [26, 28, 29])
+def test_a_lost_worker_that_comes_back_and_dies_takes_along_only_what_it_had_not_told(
+    folder: RunFolder, told: int
+) -> None:
+    """What the others reported since its loss is counted once, though it told of nothing in these seconds."""
+    assert back_and_dead(folder, told) == dict.fromkeys(range(told + 1, 30), 20)
+
+
+def test_a_worker_that_has_yet_to_tell_of_long_ago_leaves_all_of_that_open(folder: RunFolder) -> None:
+    """worker-2 told of 0 to 4 and is heard of at 1000: it may have sent something in any second since."""
+    first = [delta_of(folder, second + 1, second, 1) for second in range(1001)]
+    other = [delta_of(folder, second + 1, second, 1, worker="worker-2") for second in range(5)]
+    workers = {"a": "worker-1", "b": "worker-2"}
+    write(folder, *first, *other, ledger=tuple(range(999)), anchor=ANCHOR, workers=workers)
+    past = past_of(folder)
+    assert past is not None
+    assert past.reported_by("worker-2") == 4
+    assert past.offered == dict.fromkeys(range(5, 1001), 1)
+    assert past.left_by({"worker-2"}, {"worker-1"}).doubts[0].first == 5
+
+
+MERGED, OPEN, END = 60, 70, 80
+"""Seconds before which rows are merged, up to which any may be open, and that the first master kept."""
+
+
+def closed_books(
+    root: Path, doubt: Doubt, reported: list[int], horizon: Horizon | None
+) -> tuple[int, int, int, int]:
+    """Close a run in whose open seconds only so many arrivals of 40 are on record, at 88.0.
+
+    Return how many were planned, are on record, of these lost, and offered by nobody. With a `horizon`, rows
+    of before MERGED are merged before the second master comes.
+    """
+    folder = create_run(root, "load", datetime(2026, 1, 1, tzinfo=UTC))
+    stages = (Stage(rate=40.0, ramp=2.0, hold=98.0),)
+    timeline = Timeline.of_traffic(Traffic(users=1, mix={"a": 1.0}, stages=stages), timeout=5.0)
+    schedule = ArrivalSchedule(timeline, process="constant", seed=7, weights=[1])
+    due = [len(schedule.second(second).times) for second in range(88)]
+    done = [
+        min(reported[second], number) if doubt.first <= second < doubt.end else number
+        for second, number in enumerate(due[:END])
+    ]
+    deltas = [delta_of(folder, second + 1, second, number) for second, number in enumerate(done)]
+    write(
+        folder,
+        *deltas,
+        ledger=tuple(range(END)),
+        anchor=ANCHOR | {"monotonic": 0.0},
+        workers={"a": "worker-1"},
+    )
+    with open_writer(folder.database) as writer:
+        writer.commit([], events=[Event(1.0, "resumed", {"open": doubt.to_dict()})])
+        while horizon is not None and writer.compact(MERGED + horizon.full, horizon):
+            pass
+    past = past_of(folder)
+    assert past is not None
+    assert horizon is not None or not past.merged
+    muster = Muster(folder.id, timeline, schedule, ("emotion",))
+    muster.anchor = 0.0
+    worker = muster.roster.join("a", 84.0, name="worker-1", ready=True)
+    worker.seen.update(past.reports["worker-1"])
+    worker.reported = worker.whole = past.reported_by("worker-1")
+    left = past.left_by(set(), {"worker-1"})
+    muster.resume(84.0, past.last_second, written=past.written, left=left)
+    muster.delta("a", delta_of(folder, END + 1, 87), 88.0, final=True)
+    muster.left("a", 88.0)
+    lost, orders = muster.close(88.0)
+    with open_writer(folder.database) as writer:
+        writer.commit(lost, ledger=orders.ledger)
+    with RunReader(folder.database) as reader:
+        windows = list(reader.windows(series=()))
+        unoffered = sum(row.unoffered for row in reader.ledger())
+    on_record, gone = (
+        sum(window.count(count) for window in windows) for count in (Count.ARRIVALS, Count.LOST)
+    )
+    return sum(due), on_record, gone, unoffered
+
+
+@given(
+    first=st.integers(0, OPEN - 1),
+    length=st.integers(1, 15),
+    stopped=st.one_of(st.just(-math.inf), st.floats(0.0, OPEN)),
+    reported=st.lists(st.sampled_from([0, 13, 39, 40]), min_size=END, max_size=END),
+    horizon=st.sampled_from([Horizon(60, 10_000), Horizon(60, 60)]),
+)
+@settings(max_examples=6)
+def test_open_seconds_are_counted_once_though_their_rows_were_merged(
+    tmp_path_factory: pytest.TempPathFactory,
+    first: int,
+    length: int,
+    stopped: float,
+    reported: list[int],
+    horizon: Horizon,
+) -> None:
+    """Merged or not, all that was planned is on record or nobody's; what may have been sent is lost.
+
+    Of merged seconds it is not known which were short, so more may be said to be lost, and never less.
+    """
+    root = tmp_path_factory.mktemp("books")
+    doubt = Doubt(first, min(first + length, OPEN), stopped)
+    planned, on_record, lost, unoffered = closed_books(root, doubt, reported, None)
+    assert on_record + unoffered == planned
+    again, on_record, lost_merged, unoffered = closed_books(root, doubt, reported, horizon)
+    assert on_record + unoffered == again == planned
+    assert lost_merged >= lost
+
+
+def test_a_merged_row_with_an_outage_is_short_of_what_the_outage_took(tmp_path: Path) -> None:
+    """Of 18 to 26 open, 24 to 26 are short of all 40 and were nobody's; the others are not short."""
+    reported = [40] * 24 + [0] * 3 + [40] * 53
+    planned, on_record, lost, unoffered = closed_books(tmp_path, Doubt(18, 27), reported, Horizon(60, 10_000))
+    # Seconds 80 to 87, that the worker says it offered nothing in, are nobody's too.
+    assert (planned - on_record, lost, unoffered) == (3 * 40 + 8 * 40, 0, 3 * 40 + 8 * 40)
+
+
+def test_what_is_lost_under_a_second_master_of_the_same_pid_is_written_down_too(folder: RunFolder) -> None:
+    """In a container each master has the same pid: its deltas of losses go on after those on record.
+
+    An earlier one wrote 3 of this pid and 9 of another; the next is 4, and the store takes it as new.
+    """
+    row = FleetRow(1, "worker-1", 0, 0, 0, 0, 0, 0.0, 0, 0.0, 0.0, 0.0)
+    here, elsewhere = os.getpid(), os.getpid() + 1
+    write(folder, Delta(folder.id, "worker-1", 7, 1, [], fleet=[row]), ledger=(0,), anchor=ANCHOR)
+    gone = [Window(0, 1, "emotion", "steady", {"arrivals": 1, "lost": 1})]
+    write(folder, *(Delta(folder.id, LOST_NAME, here, number, gone) for number in (1, 2, 3)))
+    write(folder, *(Delta(folder.id, LOST_NAME, elsewhere, number, gone) for number in range(1, 10)))
+    past = past_of(folder)
+    assert past is not None
+    muster = Muster(folder.id)
+    muster.anchor = 0.0
+    muster.resume(9.0, past.last_second, left=replace(past.left_by(set(), set()), open_books={KEY: 5}))
+    ((delta,), _) = muster.close(20.0)
+    assert (delta.worker, delta.incarnation, delta.sequence) == (LOST_NAME, here, 4)
+    with open_writer(folder.database) as writer:
+        writer.commit([delta])
+    with RunReader(folder.database) as reader:
+        assert sum(window.count(Count.LOST) for window in reader.windows(series=())) == 12 + 5
 
 
 def test_a_worker_that_never_reported_came_a_moment_ago(folder: RunFolder) -> None:
@@ -270,6 +470,41 @@ def test_a_run_that_never_began_has_a_folder_of_its_own(
     (made,) = tmp_path.iterdir()
     with RunReader(RunFolder(made).database) as reader:
         assert reader.value("fault") == "no workers came"
+
+
+def test_what_was_sent_while_nothing_could_be_written_is_never_said_to_be_nobodys(folder: RunFolder) -> None:
+    """The last report on record is of 100, the last look was at 399.9: leases went to 403 at the most.
+
+    The sign stays from master to master, and is of the run's own time, not of this machine's clock.
+    """
+    write(folder, delta_of(folder, 1, 100, 40), ledger=(97,), anchor=ANCHOR, workers={"a": "worker-1"})
+    prepare_looks(folder)
+    before = past_of(folder)
+    assert before is not None
+    assert (before.left_by({"worker-1"}, set()).stopped, before.last_known) == (106.0, 100)
+    note_look(folder, ANCHOR["wall"] + 399.9)
+    prepare_looks(folder)
+    past = past_of(folder)
+    assert past is not None
+    left = past.left_by({"worker-1"}, set())
+    assert (left.stopped, left.leased_until, left.doubts) == (403.0, 403.0, (Doubt(101, 403, 403.0),))
+    assert past.last_known == 398
+
+
+def test_a_look_from_before_the_last_report_changes_nothing(folder: RunFolder) -> None:
+    """The disk took it all again since."""
+    write(folder, delta_of(folder, 1, 100, 40), anchor=ANCHOR, workers={"a": "worker-1"})
+    prepare_looks(folder)
+    note_look(folder, ANCHOR["wall"] + 50.0)
+    past = past_of(folder)
+    assert past is not None
+    assert (past.left_by({"worker-1"}, set()).stopped, past.last_known) == (106.0, 100)
+
+
+def test_a_run_without_a_sign_of_looks_is_taken_up_by_its_reports(folder: RunFolder) -> None:
+    """One of an earlier form has no such file, and a disk may refuse it: noting a look is no fault then."""
+    note_look(folder, ANCHOR["wall"] + 50.0)
+    assert last_look(folder, ANCHOR["wall"]) == -math.inf
 
 
 def test_a_damaged_run_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

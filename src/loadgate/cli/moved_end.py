@@ -18,8 +18,9 @@ from loadgate.plan.units import format_duration
 from loadgate.store.database import Event, RunReader, open_writer
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder
+from loadgate.store.last_look import last_look
 from loadgate.store.run_clock import Anchor, Now
-from loadgate.swarm.doubts import LEASED_AHEAD
+from loadgate.swarm.doubts import leased_until
 
 STARTS_WITHIN: Final = 10
 """Seconds that a generator may take to start: the load that was planned for them comes after them."""
@@ -33,7 +34,8 @@ def move_end(folder: RunFolder, plan: Plan, now: Now) -> tuple[Plan, str]:
     """
     with RunReader(folder.database) as reader, reader.snapshot():
         stored, anchor = reader.value("plan", None), Anchor.of(reader.value("anchor", None))
-        start = _may_be_offered_until(reader)
+        look = last_look(folder, anchor.wall) if anchor is not None else -math.inf
+        start = _may_be_offered_until(reader, look)
     if stored is None or anchor is None:
         return plan, ""
     known = Plan.from_json(orjson.dumps(stored))
@@ -52,15 +54,18 @@ def move_end(folder: RunFolder, plan: Plan, now: Now) -> tuple[Plan, str]:
     return new, f"the planned end moves by {by}, to {format_duration(round(new.timeline.end, 3))} of run time"
 
 
-def _may_be_offered_until(reader: RunReader) -> int:
-    """Return the run second from which on nothing was offered, or counted as offered by nobody."""
+def _may_be_offered_until(reader: RunReader, look: float) -> int:
+    """Return the run second from which on nothing was offered, or counted as offered by nobody.
+
+    `look` is the last run time at which a master is known to have gone on while nothing could be written.
+    """
     reported = max((math.ceil(row.end) for row in reader.fleet()), default=0)
     counted = max((row.second + 1 for row in reader.ledger()), default=0)
     paused = reader.value("paused_at", None)
     if paused is not None:
         # It was left in good order: all that was offered is on record.
         return max(reported, counted, math.floor(float(paused)) + 1)
-    return max(reported + LEASED_AHEAD, counted)
+    return max(leased_until(reported - 1, look), counted)
 
 
 def _write_plan(folder: RunFolder, plan: Plan) -> None:

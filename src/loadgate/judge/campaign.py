@@ -164,8 +164,12 @@ class CampaignState:
     """The newest entry that is in the book: evidence that was only looked at has no hash yet."""
 
     def counting(self) -> list[RunFacts]:
-        """List the runs that count for stability, in order of their start."""
-        return sorted((run for run in self.runs.values() if run.stability), key=lambda run: run.started_at)
+        """List the runs that count for stability and show what is good, in order of their start.
+
+        What a run says of itself is not enough: it must be made by the plan that the campaign means.
+        """
+        runs = (run for run in self.runs.values() if run.stability and self.is_evidence(run))
+        return sorted(runs, key=lambda run: run.started_at)
 
     def can_stop(self, run: RunFacts) -> bool:
         """Tell whether what is bad in a run counts: by its plan, or by the scenario whose name it bears.

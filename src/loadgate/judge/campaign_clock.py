@@ -2,26 +2,40 @@
 
 A pure function of the campaign's state and the time. It starts with the campaign, a restart starts it again,
 and so does an annotated deployment where the campaign says so; a FAIL of a run that counts, an alert of a
-stopping severity, or a longer downtime stops it until a restart.
+stopping severity, or a longer downtime stops it until a restart. What is bad and goes on over a restart stops
+the new clock, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from loadgate.judge.campaign import CampaignState
+from loadgate.judge.campaign_facts import AlertFacts, RunFacts
 from loadgate.judge.campaign_seen import covered
 from loadgate.plan.units import format_duration, format_share
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Something that stops the clock, at a moment."""
+    """Something that stops the clock, at a moment.
+
+    `until` is when it was over, None where it goes on; `allowed` are the seconds that are within the rules.
+    """
 
     at: datetime
     reason: str
     run: str
+    until: datetime | None
+    allowed: float = 0.0
+
+    def reaches_over(self, moment: datetime) -> bool:
+        """Tell whether it had begun at a moment, and went on after it for longer than is allowed."""
+        if self.at > moment:
+            return False
+        return self.until is None or (self.until - moment).total_seconds() > self.allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +82,41 @@ class ClockState:
 def stops(state: CampaignState) -> list[Stop]:
     """List everything that stops the clock, in order of time, whenever it was noticed."""
     clock = state.plan.clock
-    found = [Stop(at, f"run {run} ended FAIL", run) for run, at in state.failed_runs.items()]
+    found = [Stop(at, f"run {run} ended FAIL", run, at) for run, at in state.failed_runs.items()]
     for (run, _, _), alert in state.alerts.items():
         if alert.severity in clock.severities:
-            found.append(
-                Stop(alert.fired_at, f"alert {alert.rule} ({alert.severity}) fired in run {run}", run)
-            )
+            told = f"alert {alert.rule} ({alert.severity}) fired in run {run}"
+            found.append(Stop(alert.fired_at, told, run, known_until(alert, state.runs[run])))
     for (run, _), (begin, end) in state.down.items():
         length = (end - begin).total_seconds()
         if length > clock.downtime:
             told = format_duration(round(length, 3))
-            found.append(Stop(begin, f"the target was down for {told} in run {run}", run))
+            reason = f"the target was down for {told} in run {run}"
+            found.append(Stop(begin, reason, run, end, clock.downtime))
     return sorted(found, key=lambda stop: (stop.at, stop.reason))
+
+
+def known_until(alert: AlertFacts, run: RunFacts) -> datetime | None:
+    """Return until when an alert is known to have fired; None where its run goes on, and so may the alert."""
+    if alert.resolved_at is not None:
+        return alert.resolved_at
+    return run.ended_at if run.ended is not None else None
 
 
 def clock_at(state: CampaignState, now: datetime) -> ClockState:
     """Return where the clock stands at a moment."""
-    begun = state.started_at
+    begun, found = state.started_at, stops(state)
     events: list[tuple[datetime, int, str, Stop | None]] = [
-        (stop.at, 0, "stop", stop) for stop in stops(state) if begun <= stop.at
+        (stop.at, 0, "stop", stop) for stop in found if begun <= stop.at
     ]
     events += [(restart.at, 2, "restart", None) for restart in state.restarts]
     if state.plan.clock.deployment_restarts:
         events += [(at, 1, "deployment", None) for at in state.deployments if begun < at <= now]
-    cycles, stopped = [begun], None
+    cycles, stopped = [begun], next(_going_on(found, begun), None)
     for at, _, kind, stop in sorted(events, key=lambda event: event[:2]):
         if kind == "restart":
             cycles.append(at)
-            stopped = None
+            stopped = next(_going_on(found, at), None)
         elif kind == "stop":
             stopped = stopped or stop
         elif stopped is None:
@@ -119,6 +140,13 @@ def clock_at(state: CampaignState, now: datetime) -> ClockState:
         state.plan.clock.observed,
         tuple(fault.text for fault in state.clock_faults if fault.seq > _last_restart(state)),
     )
+
+
+def _going_on(found: list[Stop], begun: datetime) -> Iterator[Stop]:
+    """Give what had begun before the clock, and went on: that stops it at once."""
+    for stop in found:
+        if stop.reaches_over(begun):
+            yield replace(stop, at=begun, reason=f"{stop.reason}, and went on after the clock was started")
 
 
 def _last_restart(state: CampaignState) -> int:

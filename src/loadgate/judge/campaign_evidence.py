@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,11 +33,11 @@ from loadgate.judge.campaign_seen import downtimes, observed
 from loadgate.judge.campaign_verdicts import said
 from loadgate.judge.stored import contradictions
 from loadgate.plan.campaign import Bugs, CampaignTests
-from loadgate.plan.campaign_plans import likeness
+from loadgate.plan.campaign_plans import CONDITION, likeness
 from loadgate.store.annotations import annotations_of, annotations_path, read_annotations
 from loadgate.store.faults import told_as_store_errors
 from loadgate.store.folder import RunFolder
-from loadgate.store.watch import WatchReader
+from loadgate.store.watch import Reading, WatchReader
 from loadgate.watch.alert_summary import summary_of
 
 LARGEST: Final = 64 * 2**20
@@ -192,12 +192,21 @@ def _seen(folder: RunFolder, began: datetime, scenario: Mapping[str, Any]) -> di
     """Read what the probes of a run saw, and its alerts so far."""
     with WatchReader(folder.watch_database) as reader:
         readings, changes = reader.readings(), reader.alerts()
-    every = max((float(probe.get("every", 0)) for probe in scenario.get("probes", ())), default=60.0)
     return {
-        "observed": observed(readings, began, every),
+        "observed": observed(readings, began, _interval(readings, scenario)),
         "down": downtimes(readings, began),
         "alerts": _alerts(summary_of(changes), began),
     }
+
+
+def _interval(readings: Iterable[Reading], scenario: Mapping[str, Any]) -> float:
+    """Return the interval in seconds at which a run looked at its target: that of its fastest probe.
+
+    A probe that never read anything makes no gaps. Without any probe in the plan it is a minute.
+    """
+    seeing = {reading.probe for reading in readings if reading.value is not None}
+    probes = [probe for probe in scenario.get("probes", ()) if probe.get("name") in seeing]
+    return min((float(probe.get("every", 0)) for probe in probes), default=60.0)
 
 
 def _alerts(found: Any, began: datetime) -> tuple[AlertFacts, ...]:
@@ -218,10 +227,13 @@ def _alerts(found: Any, began: datetime) -> tuple[AlertFacts, ...]:
 def _rules(plan: Mapping[str, Any], mode: str) -> tuple[RuleFacts, ...]:
     """Return the alert rules that a run can follow: without a load only those about probes."""
     found = []
+    probes = {probe["name"]: probe for probe in plan.get("scenario", {}).get("probes", ())}
     for rule in plan.get("alerts", ()):
         if mode == "watch" and rule["subject"].get("probe") is None:
             continue
-        asked = [rule.get(key) for key in ("subject", "limit", "clear", "burn", "for", "every")]
+        asked = [rule.get(key) for key in CONDITION]
+        # A probe of the same name that asks another URL would see something else.
+        asked.append(probes.get(rule["subject"].get("probe")))
         condition = hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
         found.append(RuleFacts(str(rule["name"]), max(float(rule["for"]), float(rule["every"])), condition))
     return tuple(found)

@@ -74,7 +74,8 @@ class AlertFacts:
 class RuleFacts:
     """An alert rule that a run could follow: `takes` are the seconds in which it cannot fire at all.
 
-    `condition` tells rules of one name apart: it is the SHA-256 of what the rule looks at, and when it fires.
+    `condition` tells rules of one name apart: it is the SHA-256 of what the rule looks at (its probe is part
+    of that) and of when it fires.
     """
 
     name: str

@@ -123,7 +123,7 @@ def _runs(root: Path, state: CampaignState, since: datetime, now: datetime, foun
     others = [one["run"] for kind, one in found.new if kind == "run" and _is_other(state, RunFacts.of(one))]
     others += [run.run for run in state.runs.values() if _is_other(state, run)]
     strangers += [
-        f"run {run_id} was made by another plan than the campaign's scenario: it shows nothing good"
+        f"run {run_id} was made by another plan than the campaign's scenarios: it shows nothing good"
         for run_id in dict.fromkeys(others)
     ]
     found.notes += strangers[-MOST_NOTES:]
@@ -178,8 +178,8 @@ def _unreadable(
 
 
 def _is_other(state: CampaignState, run: RunFacts) -> bool:
-    """Tell whether a load bears the name of a scenario of the calendar, and is not made by its plan."""
-    return run.mode == "load" and run.scenario in state.scenarios and not state.is_evidence(run)
+    """Tell whether a run that would count, or bears a name of the calendar, is not made by its plan."""
+    return (run.stability or run.scenario in state.scenarios) and not state.is_evidence(run)
 
 
 def _noted_later(root: Path, known: RunFacts, since: datetime, found: Found) -> None:

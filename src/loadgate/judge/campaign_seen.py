@@ -12,15 +12,15 @@ from loadgate.store.watch import Reading
 UP: Final = "up"
 """The reading of a health probe: 1 when the target says that it is well."""
 _GAP: Final = 3.0
-"""Intervals of the slowest probe without any reading from which on nobody looked."""
+"""Intervals of the fastest probe without any reading from which on nobody looked."""
 _SHORTEST_GAP: Final = 5.0
 
 
 def observed(readings: Iterable[Reading], began: datetime, every: float) -> tuple[Span, ...]:
-    """Return the times in which some probe had readings; `every` is the longest interval, in seconds.
+    """Return the times in which some probe had readings; `every` is the fastest one's interval, in seconds.
 
-    Readings that are further apart than three intervals leave a gap. A failed reading of another kind than
-    `up` is no look at the target.
+    Readings that are further apart than three intervals leave a gap: a slow probe beside it bridges
+    nothing. A failed reading of another kind than `up` is no look at the target.
     """
     times = sorted(reading.at for reading in readings if reading.value is not None)
     longest = max(_GAP * every, _SHORTEST_GAP)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.campaign import CampaignState
-from loadgate.judge.campaign_clock import ClockState, clock_at
+from loadgate.judge.campaign_clock import ClockState, clock_at, known_until
 from loadgate.judge.campaign_facts import AlertFacts, RunFacts, iso
 from loadgate.judge.campaign_lines import AHEAD, Item, Part, Standing, View, line_item, tests_parts, waived
 from loadgate.judge.campaign_seen import covered
@@ -145,7 +145,10 @@ def decide(state: CampaignState, trust: Trust, now: datetime) -> Decision:
         (CHECKLIST, state.plan.line),
         (STEPS, state.plan.step),
     ):
-        items += [waived(line_item(line, group, view, criteria), view) for line in lines]
+        for line in lines:
+            item = line_item(line, group, view, criteria)
+            # In an older book a line may share the id of a criterion: the waiver is that one's.
+            items.append(item if line.id in criteria else waived(item, view))
     standings = {item.standing for item in items}
     go = standings <= {Standing.MET, Standing.WAIVED}
     held = ExitCode.FAIL if Standing.NOT_MET in standings else ExitCode.INVALID
@@ -227,7 +230,9 @@ def _monitoring(view: View) -> list[Part]:
         told = "no run that counts has watched the target with alert rules since the clock was started"
         return [Part(Standing.MISSING, told)]
     found = [
-        (run, alert) for (run, _, _), alert in view.state.alerts.items() if alert.fired_at >= view.clock.since
+        (run, alert)
+        for (run, _, _), alert in view.state.alerts.items()
+        if alert.fired_at >= view.clock.since or _went_on(alert, view.state.runs[run], view.clock.since)
     ]
     severities = view.state.plan.clock.severities
     parts = [
@@ -242,10 +247,21 @@ def _monitoring(view: View) -> list[Part]:
     return [Part(Standing.MET, told, f"{watched[-1].run}/watch.db")]
 
 
+def _went_on(alert: AlertFacts, fired_in: RunFacts, since: datetime) -> bool:
+    """Tell whether an alert of before a moment was there after it, too: it is not of the past then."""
+    until = known_until(alert, fired_in)
+    return until is None or until > since
+
+
 def _still_fires(alert: AlertFacts, fired_in: RunFacts, watched: Sequence[RunFacts]) -> bool:
-    """Tell whether an alert may go on: not resolved, and no later run with its rule is without it."""
+    """Tell whether an alert may go on: not resolved, and no later run with its rule is without it.
+
+    While the run in which it fired goes on that one knows best.
+    """
     if alert.resolved_at is not None:
         return False
+    if fired_in.ended is None:
+        return True
     return not any(
         run.started_at > alert.fired_at and run.ended is not None and _would_have_fired(alert, fired_in, run)
         for run in watched
@@ -253,11 +269,15 @@ def _still_fires(alert: AlertFacts, fired_in: RunFacts, watched: Sequence[RunFac
 
 
 def _would_have_fired(alert: AlertFacts, fired_in: RunFacts, later: RunFacts) -> bool:
-    """Tell whether a run has the rule of an alert, and watched for longer than the rule takes to fire."""
+    """Tell whether a run has the rule of an alert, and watched for longer than the rule takes to fire.
+
+    What it saw before the run of the alert ended, in which that fired to the end, shows nothing.
+    """
     rule = later.rule(alert.rule)
     if rule is None or rule != fired_in.rule(alert.rule):
         return False
-    return covered(later.observed, later.started_at, later.ended_at) > max(rule.takes, LOOKED)
+    since = max(later.started_at, fired_in.ended_at)
+    return covered(later.observed, since, later.ended_at) > max(rule.takes, LOOKED)
 
 
 def _sign_off(view: View) -> list[Part]:

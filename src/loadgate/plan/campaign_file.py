@@ -163,7 +163,8 @@ def _rules(file: str, campaign: Campaign) -> Iterator[Problem]:
 
 def _lines(file: str, campaign: Campaign) -> Iterator[Problem]:
     """Check the lines of the checklist, the steps and the success criteria."""
-    seen: dict[str, str] = dict.fromkeys(CRITERIA, "the decision matrix")
+    # A waiver names an item by its id alone, so a line must share none with a part of the decision.
+    seen: dict[str, str] = dict.fromkeys((*CRITERIA, *DERIVED), "the decision")
     known = [tests.name for tests in campaign.tests]
     for kind in _LISTS:
         lines: tuple[Line, ...] = getattr(campaign, kind)

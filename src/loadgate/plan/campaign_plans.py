@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from loadgate.plan.campaign import Campaign
 
+CONDITION: Final = (
+    *("subject", "limit", "clear", "burn", "for", "every"),
+    *("keep_firing_for", "at_least", "no_data", "phases", "excluded"),
+)
+"""What of an alert rule decides when it fires, and when it is over."""
+
 
 def likeness(plan: Mapping[str, Any]) -> str:
     """Return a SHA-256 of what a plan's snapshot asks for: its load, its objectives, what else decides.
 
-    That is also its drift rules, whether it counts for stability, and what the locustfile holds. Workers,
-    probes, headers and receivers may differ; the target is compared by itself.
+    That is also its drift rules, whether it counts for stability, what the locustfile and a trace hold, how
+    long a request may take, whether a run outlives the loss of a worker, and what watches: probes and alert
+    rules. The number of workers, headers and receivers may differ; the target is compared by itself.
     """
     scenario = plan.get("scenario", {})
     asked = [scenario.get(key) for key in ("traffic", "verdict", "drift", "stability")]
     # By what it holds, not by where it lies: another machine has it elsewhere.
-    locustfile = plan.get("files", {}).get(scenario.get("locustfile"))
-    asked += [plan.get("objectives"), locustfile]
+    files, traffic = plan.get("files") or {}, scenario.get("traffic") or {}
+    asked += [plan.get("objectives"), files.get(scenario.get("locustfile")), files.get(traffic.get("trace"))]
+    http, generator = scenario.get("http") or {}, scenario.get("generator") or {}
+    asked += [http.get("timeout"), http.get("connect_timeout"), generator.get("on_worker_loss")]
+    rules = [[rule.get(key) for key in ("name", "severity", *CONDITION)] for rule in plan.get("alerts", ())]
+    asked += [scenario.get("probes"), rules]
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -156,14 +156,20 @@ def _run(state: CampaignState, run: RunFacts) -> dict[str, Any]:
 
 
 def _by_day(state: CampaignState) -> Iterator[dict[str, Any]]:
-    """Give each day's objectives: the worst that a run which counts and ended that day said of each row."""
+    """Give each day's objectives: the worst that a run which counts and ended that day said of each row.
+
+    Of a run of another plan only what is bad is said.
+    """
     days: dict[int, dict[str, tuple[str, str, str]]] = {}
-    for run in state.counting():
-        if run.verdict is None:
+    for run in sorted(state.runs.values(), key=lambda one: one.started_at):
+        if run.verdict is None or not state.can_stop(run):
             continue
+        shows_good = run.stability and state.is_evidence(run)
         day = int((run.ended_at - state.started_at).total_seconds() // DAY) + 1
         rows = days.setdefault(day, {})
         for row in run.rows:
+            if row.verdict == "PASS" and not shows_good:
+                continue
             known = rows.get(row.name)
             if known is None or _rank(row.verdict) < _rank(known[0]):
                 rows[row.name] = (row.verdict, row.value, run.run)

@@ -73,6 +73,11 @@ class Enrolment:
         """Tell whether run time has begun."""
         return self._muster.anchor is not None
 
+    @property
+    def wall(self) -> float:
+        """Return the wall clock of run time 0; 0 before that is set."""
+        return self._wall
+
     def begin(self, clients: Sequence[str]) -> None:
         """Write down what the run is, and give the workers that are here their places; or take the run up."""
         if self._past is not None:
@@ -154,7 +159,7 @@ class Enrolment:
         back = {name for client, name in past.workers.items() if client in clients}
         missing = set() if past.paused else {*past.workers.values()} - back - {*past.lost}
         left = past.left_by(missing, back)
-        gap = self._muster.resume(now, past.last_second, written=past.written, left=left)
+        gap = self._muster.resume(now, past.last_known, written=past.written, left=left)
         cause = os.environ.get(CAUSE) or "its master died"
         until = past.last_second + 1
         self._event(

@@ -91,6 +91,28 @@ def loss_in(
     return loss
 
 
+def missing_in(
+    missing: int, due: Mapping[int, Arrivals], stopped: Mapping[int, float]
+) -> dict[int, Arrivals]:
+    """Choose by second which arrivals are `missing`, where it is known only how many are in all of `due`.
+
+    Those that may have been sent (due by `stopped` of their second) come first: what the target may have seen
+    is never said to be offered by nobody.
+    """
+    sent = {second: _number(arrivals.times <= stopped[second]) for second, arrivals in due.items()}
+    taken = Counter[int]()
+    for most in (sent, {second: len(arrivals) for second, arrivals in due.items()}):
+        for second in sorted(due):
+            more = min(most[second] - taken[second], missing)
+            taken[second] += more
+            missing -= more
+    return {
+        second: Arrivals(due[second].times[:number], due[second].kinds[:number], due[second].slots[:number])
+        for second, number in taken.items()
+        if number
+    }
+
+
 def unoffered_of(worker: Worker, granted: Mapping[int, Arrivals]) -> Counter[int]:
     """Count by second what a worker never offered that reported all it did; `granted` as in `loss_of`."""
     counted = {second: len(unreported(worker, second, mine)) for second, mine in granted.items()}
@@ -102,8 +124,12 @@ def unreported(worker: Worker, second: int, granted: Arrivals) -> Arrivals:
 
     A report counts arrivals and does not name them; where it tells of a part, that is taken to be the first.
     """
-    known = worker.recorded[second]
-    return Arrivals(granted.times[known:], granted.kinds[known:], granted.slots[known:])
+    return beyond(granted, worker.recorded[second])
+
+
+def beyond(arrivals: Arrivals, number: int) -> Arrivals:
+    """Return all arrivals but the first `number`."""
+    return Arrivals(arrivals.times[number:], arrivals.kinds[number:], arrivals.slots[number:])
 
 
 def before(arrivals: Arrivals, moment: float) -> Arrivals:

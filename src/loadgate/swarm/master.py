@@ -24,6 +24,7 @@ from loadgate.errors import LoadgateError, MeasureError, StoreError
 from loadgate.exit_codes import ExitCode
 from loadgate.measure.delta import Delta
 from loadgate.plan.plan import Plan
+from loadgate.store.last_look import note_look, prepare_looks
 from loadgate.store.lock import is_held
 from loadgate.store.requests import is_asked_to_stop
 from loadgate.swarm import messages, pace, patches
@@ -147,6 +148,7 @@ class Master:
             # Users that Locust takes off a worker may end their request.
             timeout = self.plan.scenario.http.timeout
             self.environment.stop_timeout = max(self.environment.stop_timeout or 0.0, timeout)
+        prepare_looks(self.folder)
         self._enrolment.begin(clients)
         self._conductor = gevent.spawn(self._conduct)
         if not self.is_local:
@@ -332,6 +334,9 @@ class Master:
     def _look_at_workers(self, now: float) -> bool:
         """Share out, write the ledger, and see who is lost; tell whether the run can go on."""
         self._take_in()
+        if self._refused_since:
+            # What is on record says no more how far the run went.
+            note_look(self.folder, self._enrolment.wall + self._run_time())
         if self.is_local:
             self._carry_out(self._muster.tick(now))
             return True

@@ -10,14 +10,14 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loadgate.measure.delta import Delta
 from loadgate.measure.window import Count, Window
 from loadgate.plan.timeline import Timeline
 from loadgate.store.fleet_ledger import LedgerRow
-from loadgate.swarm.doubts import Doubt, by_second
+from loadgate.swarm.doubts import Doubt, Merged, by_second
 from loadgate.swarm.leases import LEASE
 from loadgate.swarm.losses import Loss, loss_of
 from loadgate.swarm.messages import Lease
@@ -49,9 +49,12 @@ class Left:
     """What masters before left open: seconds in doubt, and arrivals without an end.
 
     By second, `offered` is how many arrivals are on record and `unoffered` how many are known to be offered
-    by nobody; by endpoint and phase, `open_books` are the arrivals on record less their ends. `workers` are
-    those that were lost, and `stopped` is the last moment at which any that did not come back may have sent
-    something (-inf: all came back). Nobody had a lease for arrivals after `leased_until`.
+    by nobody; `merged` says where only sums are on record. By endpoint and phase, `open_books` are the
+    arrivals on record less their ends. `workers` are those that were lost, and `stopped` is the last moment
+    at which any that did not come back may have sent something (-inf: all came back). Nobody had a lease for
+    arrivals after `leased_until`. `lost` is by name what a worker that was lost before may have done since,
+    should it come back. `lost_deltas` is the number of the last delta of losses on record that a process with
+    this one's pid made.
     """
 
     doubts: tuple[Doubt, ...] = ()
@@ -61,6 +64,9 @@ class Left:
     workers: tuple[str, ...] = ()
     stopped: float = -math.inf
     leased_until: float = -math.inf
+    lost: Mapping[str, Doubt] = field(default_factory=dict)
+    merged: tuple[Merged, ...] = ()
+    lost_deltas: int = 0
 
 
 @dataclass
@@ -76,6 +82,15 @@ class Gap:
     def own(self) -> Doubt:
         """Return the seconds between the last master and this one."""
         return Doubt(self.first, self.end, self.left.stopped)
+
+    def merged(self) -> list[Merged]:
+        """Return the seconds that are on record together only, with what was reported of them since."""
+        found = []
+        for one in self.left.merged:
+            seconds = range(one.first, one.end)
+            since = sum(self.offered[second] - self.left.offered.get(second, 0) for second in seconds)
+            found.append(replace(one, offered=one.offered + since))
+        return found
 
     def stopped(self, more: Sequence[Doubt] = ()) -> dict[int, float]:
         """Return all open seconds, each with the last moment at which something may have been sent.
@@ -130,6 +145,8 @@ class Muster:
         # Run time may have been set back since, by a wall clock; what was reported has been.
         first = max(math.floor(now - self.anchor), last + 1) + 1 + LEASE
         self._written = last if written is None else written
+        # In a container each master has the same pid: a number that is on record would be no news.
+        self._lost_deltas = left.lost_deltas
         self._gap = Gap(self._written + 1, first, left, Counter(left.offered))
         if self._sharing is not None:
             self._sharing.skip_to(first)
@@ -255,8 +272,8 @@ class Muster:
         unoffered = 0
         silent = self._untold_before(gap)
         if self._sharing is not None:
-            stopped = gap.stopped(list(silent.values()))
-            loss = self._sharing.open_seconds(stopped, gap.offered, gap.left.unoffered, ends)
+            stopped = gap.stopped([doubt for doubts in silent.values() for doubt in doubts])
+            loss = self._sharing.open_seconds(stopped, gap.offered, gap.left.unoffered, ends, gap.merged())
             windows, unoffered = loss.windows, loss.unoffered.total()
         for (endpoint, phase), number in sorted(self._without_end(gap, deltas).items()):
             if number > 0:
@@ -270,16 +287,23 @@ class Muster:
             detail = {"workers": sorted({*gap.left.workers, *silent}), "lost": lost, "unoffered": unoffered}
             orders.events.append(("open_seconds_closed", detail))
 
-    def _untold_before(self, gap: Gap) -> dict[str, Doubt]:
+    def _untold_before(self, gap: Gap) -> dict[str, list[Doubt]]:
         """Return what workers of masters before may have sent by their leases and never told this one."""
         assert self.anchor is not None
-        found: dict[str, Doubt] = {}
+        found: dict[str, list[Doubt]] = {}
         for worker in self.roster:
-            if worker.was_before and not worker.is_complete:
-                died = worker.heard + death_within(len(self.roster)) - self.anchor
-                stopped = min(gap.left.leased_until, died)
-                if worker.whole + 1 < stopped:
-                    found[worker.name] = Doubt(worker.whole + 1, gap.end, stopped)
+            if not worker.was_before or worker.is_complete:
+                continue
+            first, died = worker.whole + 1, worker.heard + death_within(len(self.roster)) - self.anchor
+            lost = gap.left.lost.get(worker.name)
+            if lost is not None:
+                if first < lost.end:
+                    found.setdefault(worker.name, []).append(lost)
+                # It had no lease after that, unless it was back a moment before that master died.
+                first = max(first, gap.first)
+            stopped = min(gap.left.leased_until, died)
+            if first < stopped:
+                found.setdefault(worker.name, []).append(Doubt(first, gap.end, stopped))
         return found
 
     def _without_end(self, gap: Gap, deltas: Sequence[Delta]) -> Counter[tuple[str, str]]:

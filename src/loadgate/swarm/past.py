@@ -8,7 +8,7 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +17,15 @@ from typing import Any
 import orjson
 
 from loadgate.errors import StoreError, UsageError
+from loadgate.measure.window import Count
 from loadgate.plan.plan import Plan
 from loadgate.store.database import RunReader, open_writer
 from loadgate.store.folder import RunFolder, create_run, results_root
+from loadgate.store.last_look import last_look
 from loadgate.store.ledger import Ranges
-from loadgate.swarm.doubts import LEASED_AHEAD, Doubt, by_second, doubts_of, lost_of
-from loadgate.swarm.muster import Left
-from loadgate.swarm.roster import REMEMBERED, count_arrivals
+from loadgate.swarm.doubts import Doubt, Merged, Presence, by_second, doubts_of, leased_until, merged_of
+from loadgate.swarm.muster import LOST_NAME, Left
+from loadgate.swarm.roster import LONGEST_WINDOW, REMEMBERED, count_arrivals
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Past:
     """The last run second of which the fleet ledger has a row; -1 without any."""
     offered: Counter[int] = field(default_factory=Counter)
     """By run second after `written`, or that is open: the arrivals that are on record."""
+    merged: tuple[Merged, ...] = ()
+    """What of that is on record for several seconds together only."""
     workers: dict[str, str] = field(default_factory=dict)
     """Names by Locust's client id."""
     reports: dict[str, dict[int, Ranges]] = field(default_factory=dict)
@@ -51,8 +55,12 @@ class Past:
     """By open second: the arrivals that are known to be offered by nobody."""
     open_books: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By endpoint and phase: arrivals on record, less their ends."""
-    lost: tuple[str, ...] = ()
-    """Workers that were lost or left, and did not come back."""
+    lost: dict[str, Doubt] = field(default_factory=dict)
+    """By name, of workers that were lost or left and did not come back: what they may have done since."""
+    since: dict[str, int] = field(default_factory=dict)
+    """By name: the run second in which a worker first came late, or last came back."""
+    look: float = -math.inf
+    """The last run time at which a master is known to have gone on while nothing could be written."""
     paused: bool = False
     """Whether the run was left in good order: its workers reported all that they did, and ended."""
     stop_asked: bool = False
@@ -60,27 +68,47 @@ class Past:
 
     def left_by(self, missing: Collection[str], back: Collection[str]) -> Left:
         """Return what is left open, where the workers `missing` did not come back, and `back` did."""
-        until = self.last_second + 1 + LEASED_AHEAD
+        until = leased_until(self.last_second, self.look)
         gone = tuple(sorted({*self.lost, *missing} - {*back}))
         # What the ledger has rows of may be open as well, where one of them was late with its reports.
         theirs = [Doubt(self.reported_by(name) + 1, until, float(until)) for name in sorted(missing)]
         return Left(
             doubts=(*self.doubts, *theirs),
             offered=self.offered,
+            merged=self.merged,
             unoffered=self.unoffered,
             open_books=self.open_books,
             workers=gone,
             stopped=float(until) if missing else -math.inf,
             leased_until=float(until),
+            lost=self.lost,
+            lost_deltas=self.lost_deltas,
         )
+
+    @property
+    def lost_deltas(self) -> int:
+        """Return the number of the last delta of losses on record under this process's pid; 0 without any."""
+        found = self.reports.get(LOST_NAME, {}).get(os.getpid())
+        return max((one.last for one in found.ranges()), default=0) if found is not None else 0
 
     def reported_by(self, worker: str) -> int:
         """Return the last run second up to which nothing is missing among a worker's reports.
 
-        Of one that never reported it is what it can be at the most: it was heard of a moment ago, and so
-        came, or reported, not long before.
+        What is missing from before it last came back is open already, with its loss. Of one that never
+        reported it is what it can be at the most: it was heard of a moment ago, and so came, or reported, not
+        long before.
         """
-        return max(self.reported.get(worker, -1), self.last_second - REMEMBERED, -1)
+        if worker in self.lost:
+            return self.reported.get(worker, self.lost[worker].first - 1)
+        told = self.reported.get(worker, self.last_second - REMEMBERED)
+        return max(told, self.since.get(worker, 0) - 1, -1)
+
+    @property
+    def last_known(self) -> int:
+        """Return the last run second of which it is known that a master was there; -1 without any."""
+        return (
+            self.last_second if self.look == -math.inf else max(self.last_second, math.floor(self.look) - 1)
+        )
 
     def anchor_on(self, boot_id: str, now: float, wall_now: float) -> float:
         """Return run time 0 by this process's CLOCK_MONOTONIC.
@@ -110,39 +138,41 @@ def past_of(folder: RunFolder) -> Past | None:
             )
         if anchor is None:
             return None
-        rows = {row.second: row.unoffered for row in reader.ledger()}
-        written = max(rows, default=-1)
+        ledger = list(reader.ledger())
+        rows = {row.second: row.unoffered for row in ledger if row.unoffered}
+        written = max((row.second + row.span - 1 for row in ledger), default=-1)
         workers = dict(reader.value("workers", None) or {})
         events = reader.events()
-        doubts = doubts_of(events, len(workers))
-        lost = tuple(one.worker for one in lost_of(events))
         reports = _reports(reader)
         reported, last_second = _reported(reader, reports)
-        late = min(
-            (
-                max(reported.get(name, -1), last_second - REMEMBERED)
-                for name in workers.values()
-                if name not in lost
-            ),
-            default=written,
-        )
-        open_seconds = {*by_second(doubts, written + 1), *range(max(late + 1, 0), written + 1)}
-        return Past(
+        presence = Presence.of(events)
+        past = Past(
             monotonic=anchor[0],
             wall=anchor[1],
             boot_id=anchor[2],
             last_second=last_second,
             written=written,
-            offered=_offered(reader, written, open_seconds),
             workers=workers,
             reports=reports,
             reported=reported,
-            doubts=doubts,
-            unoffered={second: rows.get(second, 0) for second in open_seconds if rows.get(second, 0)},
+            doubts=doubts_of(events, len(workers), reported),
             open_books=_open_books(reader),
-            lost=lost,
+            # It may have lived on, and come back: then it had leases for all of it.
+            lost={name: replace(lost, back=True).doubt(len(workers)) for name, lost in presence.lost.items()},
+            since=presence.since,
+            look=last_look(folder, anchor[1]),
             paused=reader.value("paused_at", None) is not None,
             stop_asked=any(event.kind == "stop_asked" for event in events),
+        )
+        known = {*workers.values()} - {*past.lost}
+        late = min((past.reported_by(name) for name in known), default=written)
+        open_seconds = {*by_second(past.doubts, written + 1), *range(max(late + 1, 0), written + 1)}
+        offered, merged = _on_record(reader, written, open_seconds, rows)
+        return replace(
+            past,
+            offered=offered,
+            merged=merged,
+            unoffered={second: number for second, number in rows.items() if second in open_seconds},
         )
 
 
@@ -162,12 +192,27 @@ def _anchor_of(folder: RunFolder, stored: Any) -> tuple[float, float, str] | Non
     )
 
 
-def _offered(reader: RunReader, written: int, open_seconds: Collection[int]) -> Counter[int]:
-    """Count the arrivals on record by run second, after `written` and in seconds that are open."""
+def _on_record(
+    reader: RunReader, written: int, open_seconds: Collection[int], unoffered: Mapping[int, int]
+) -> tuple[Counter[int], tuple[Merged, ...]]:
+    """Count the arrivals on record by run second, after `written` and in seconds that are open.
+
+    And by rows, where old ones were merged: what is missing in one of their seconds is evened out in them.
+    """
     offered: Counter[int] = Counter()
-    for window in reader.windows(start=min([written + 1, *open_seconds]), series=()):
+    by_row: Counter[tuple[int, int]] = Counter()
+    # A longer row may begin before the first of these seconds and reach into it.
+    start = min([written + 1, *open_seconds]) - LONGEST_WINDOW
+    for window in reader.windows(start=start, series=()):
         count_arrivals(offered, window)
-    return Counter({s: n for s, n in offered.items() if s > written or s in open_seconds})
+        if window.span <= LONGEST_WINDOW:
+            by_row[window.second, window.second + window.span] += window.count(Count.ARRIVALS)
+
+    def is_open(second: int) -> bool:
+        return second > written or second in open_seconds
+
+    by_second = Counter({second: number for second, number in offered.items() if is_open(second)})
+    return by_second, merged_of(by_row, unoffered, is_open)
 
 
 def _open_books(reader: RunReader) -> Counter[tuple[str, str]]:
@@ -186,7 +231,7 @@ def _reported(reader: RunReader, reports: Mapping[str, Mapping[int, Ranges]]) ->
     """
     found: dict[str, int] = {}
     for row in reader.fleet():
-        found[row.worker] = max(found.get(row.worker, -1), row.second)
+        found[row.worker] = max(found.get(row.worker, -1), row.end - 1)
     last = max(found.values(), default=-1)
     for worker, incarnations in reports.items():
         if worker in found and any(ranges.gaps() for ranges in incarnations.values()):

@@ -33,7 +33,7 @@ REMEMBERED = 120
 """Seconds for which it is remembered at least how many arrivals of each second a worker reported."""
 _PRUNED = 30
 """Seconds that gather before those that are past remembering are forgotten."""
-_LONGEST_WINDOW = 600
+LONGEST_WINDOW = 600
 """Seconds of a window beyond which its arrivals are put to no second; a lost worker's then count as lost."""
 
 
@@ -236,7 +236,7 @@ def _recent(counted: Counter[int], first: int) -> Counter[int]:
 
 def count_arrivals(counted: Counter[int], window: Head | Window) -> None:
     """Count a window's arrivals by run second; those of a longer window as if they came evenly."""
-    if window.span > _LONGEST_WINDOW:
+    if window.span > LONGEST_WINDOW:
         return
     each, more = divmod(window.counts.get(Count.ARRIVALS, 0), window.span)
     for place in range(window.span if each else more):

@@ -20,8 +20,9 @@ from functools import lru_cache
 import numpy as np
 
 from loadgate.plan.timeline import Timeline
+from loadgate.swarm.doubts import Merged
 from loadgate.swarm.leases import LEASE, NOBODY, Leases, moves_of
-from loadgate.swarm.losses import Loss, before, loss_in, loss_of, unoffered_of
+from loadgate.swarm.losses import Loss, before, beyond, loss_in, loss_of, missing_in, unoffered_of
 from loadgate.swarm.messages import Lease
 from loadgate.swarm.roster import State, Worker
 from loadgate.traffic.arrivals import Arrivals, ArrivalSchedule
@@ -204,20 +205,32 @@ class Sharing:
             self._count_second(second, ends)
 
     def open_seconds(
-        self, stopped: Mapping[int, float], offered: Mapping[int, int], known: Mapping[int, int], ends: float
+        self,
+        stopped: Mapping[int, float],
+        offered: Mapping[int, int],
+        known: Mapping[int, int],
+        ends: float,
+        merged: Iterable[Merged] = (),
     ) -> Loss:
         """Count what no report tells of in seconds that masters before left open (`doubts`).
 
         By second: `stopped` is the last moment at which something may have been sent, `offered` what was
         reported, and `known` what an earlier master knew to be offered by nobody. A report counts arrivals
-        and does not name them; where it tells of a part, that is taken to be the first.
+        and does not name them; where it tells of a part, that is taken to be the first. Of `merged` seconds
+        only the sum is known, so all that is due in them is set against all that is on record.
         """
         rest: dict[int, Arrivals] = {}
-        for second in stopped:
-            due = self._due(second, ends)
-            told = offered.get(second, 0) + known.get(second, 0)
-            if len(due) > told:
-                rest[second] = Arrivals(due.times[told:], due.kinds[told:], due.slots[told:])
+        together: set[int] = set()
+        for one in merged:
+            seconds = range(one.first, one.end)
+            together.update(seconds)
+            missing = sum(len(self._due(second, ends)) for second in seconds) - one.offered - one.unoffered
+            due = {s: beyond(self._due(s, ends), known.get(s, 0)) for s in seconds if s in stopped}
+            rest |= missing_in(max(missing, 0), due, stopped)
+        for second in (second for second in stopped if second not in together):
+            more = beyond(self._due(second, ends), offered.get(second, 0) + known.get(second, 0))
+            if len(more):
+                rest[second] = more
         loss = loss_in(rest, stopped, self._kinds, self._timeline)
         for second, number in loss.unoffered.items():
             # The ledger keeps the greater of what it has and what it is told.
