@@ -284,3 +284,22 @@ def test_the_command_starts_light() -> None:
     check = "import sys, loadgate.cli.main; print('numpy' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=30)
     assert done.stdout == "False False\n", done.stderr
+
+
+def test_an_interrupt_during_an_import_is_exit_130() -> None:
+    """Dataclasses execute strings when they are made; an interrupt that comes then is one like any other."""
+    program = """
+import click
+from loadgate.cli import main
+
+def interrupted(**_):
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        raise click.exceptions.Abort from None
+
+main.cli.main = interrupted
+main.main(["runs"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "loadgate: interrupted\n")

@@ -88,7 +88,11 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     keep_going()
-    sys.exit(int(run_cli(arguments)))
+    code = int(run_cli(arguments))
+    # A KeyboardInterrupt that came while a string was executed, as imports of dataclasses do, makes Python end
+    # by SIGINT whatever the exit code, though it was caught. Executing another string takes that back.
+    exec("")
+    sys.exit(code)
 
 
 def run_cli(arguments: list[str] | None = None) -> int:
