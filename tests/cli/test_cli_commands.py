@@ -286,7 +286,7 @@ def test_the_command_starts_light() -> None:
     assert done.stdout == "False False\n", done.stderr
 
 
-def test_an_interrupt_during_an_import_is_exit_130() -> None:
+def test_an_interrupt_during_an_import_is_exit_130(tmp_path: Path) -> None:
     """Dataclasses execute strings when they are made; an interrupt that comes then is one like any other."""
     program = """
 import click
@@ -301,5 +301,7 @@ def interrupted(**_):
 main.cli.main = interrupted
 main.main(["runs"])
 """
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    (tmp_path / "interrupted.py").write_text(program)
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "loadgate: interrupted\n")

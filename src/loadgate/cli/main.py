@@ -89,8 +89,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     keep_going()
     code = int(run_cli(arguments))
-    # A KeyboardInterrupt that came while a string was executed, as imports of dataclasses do, makes Python end
-    # by SIGINT whatever the exit code, though it was caught. Executing another string takes that back.
+    # A KeyboardInterrupt that came while a string was executed, as dataclasses do, makes Python end by SIGINT
+    # whatever the exit code, though it was caught. Executing another string takes that back.
     exec("")
     sys.exit(code)
 
