@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -225,6 +226,14 @@ class World:
             ms = 30_000.0 if began in self.slow else 20.0
             make = lambda: self.load(name, began, length, ms=ms)  # noqa: E731
         self.pending[key] = (began + timedelta(seconds=length), make)
+
+    def copied(self, results: Path) -> World:
+        """Return a world of its own in another results folder, for one test to spoil."""
+        copy = World.__new__(World)
+        copy.__dict__.update(self.__dict__)
+        copy.results = results
+        shutil.copytree(self.results, results)
+        return copy
 
     def load(
         self,

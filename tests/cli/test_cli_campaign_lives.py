@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -42,10 +41,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture
 def world(begun: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A copy of it for one test."""
-    copy = World.__new__(World)
-    copy.__dict__.update(begun.__dict__)
-    copy.results = tmp_path / "results"
-    shutil.copytree(begun.results, copy.results)
+    copy = begun.copied(tmp_path / "results")
     with simulated(copy, monkeypatch):
         yield copy
 

@@ -65,10 +65,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, dic
 def after(story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A copy of the world after the GO, for one test to spoil."""
     world, _ = story
-    copy = World.__new__(World)
-    copy.__dict__.update(world.__dict__)
-    copy.results = tmp_path / "results"
-    shutil.copytree(world.results, copy.results)
+    copy = world.copied(tmp_path / "results")
     with simulated(copy, monkeypatch):
         yield copy
 

@@ -53,13 +53,13 @@ class Book:
         self.add(
             "start",
             START,
-            plan=self.plan,
-            sha256="",
-            file="made.toml",
-            scenarios=SCENARIOS,
-            stable=STABLE,
-            smokes=["load"],
+            **self._asked(),
         )
+
+    def _asked(self) -> dict[str, Any]:
+        """Return what a start and a restart say of the campaign."""
+        calendar = {"scenarios": SCENARIOS, "stable": STABLE, "smokes": ["load"]}
+        return {"plan": self.plan, "sha256": "", "file": "made.toml"} | calendar
 
     def add(self, kind: str, moment: datetime, **content: Any) -> Book:
         """Add an entry."""
@@ -83,12 +83,7 @@ class Book:
             moment,
             hotfix="fix",
             role="ops",
-            plan=self.plan,
-            sha256="",
-            file="made.toml",
-            scenarios=SCENARIOS,
-            stable=STABLE,
-            smokes=["load"],
+            **self._asked(),
         )
 
     def tests(self, moment: datetime, **changes: Any) -> Book:

@@ -29,11 +29,11 @@ from loadgate.cli.looking import Looking
 from loadgate.cli.outlets import Listening, Outlets
 from loadgate.cli.overtime import STARTS_WITHIN, Overtime
 from loadgate.cli.preflight import check_locustfile
-from loadgate.cli.run_end import how_it_ended, is_kept, passes_on_stop
+from loadgate.cli.run_end import how_it_ended, is_kept, passes_on_stop, tell_fault
 from loadgate.cli.runs import show_verdict
 from loadgate.cli.supervisor import Supervisor
 from loadgate.cli.watching import STOPS_WITHIN, Watching
-from loadgate.errors import GeneratorError, LoadgateError, StoreError
+from loadgate.errors import GeneratorError, LoadgateError
 from loadgate.exit_codes import ExitCode
 from loadgate.judge.gather import gather
 from loadgate.judge.verdict import judge, write
@@ -149,7 +149,7 @@ class ControlRoom:
             if self._is_paused and how_it_ended(folder) is None:
                 click.echo(f"paused; go on: loadgate resume {folder.id}", err=True)
                 return Judged(plan, folder, {}, int(ExitCode.INTERRUPTED))
-            self._tell_fault(folder)
+            tell_fault(folder)
             return self._judge(plan, folder)
 
     @cached_property
@@ -489,14 +489,3 @@ class ControlRoom:
         content = verdict.to_dict()
         show_verdict(content, path, as_json=self.request.as_json)
         return Judged(plan, folder, content, int(verdict.exit_code))
-
-    def _tell_fault(self, folder: RunFolder) -> None:
-        """Say why the master ended the run; GeneratorError with its exit code when the load never began."""
-        with suppress(StoreError), RunReader(folder.database) as reader:
-            fault, began = reader.value("fault", None), reader.value("anchor", None) is not None
-            if fault and began:
-                click.echo(f"the run could not go on: {fault}", err=True)
-            elif fault:
-                error = GeneratorError(fault, hint=reader.value("fault_hint", "") or f"see {folder.logs}")
-                error.exit_code = ExitCode(reader.value("fault_exit_code", int(ExitCode.INTERNAL)))
-                raise error

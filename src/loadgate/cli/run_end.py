@@ -5,7 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from loadgate.errors import LoadgateError, StoreError
+import click
+
+from loadgate.errors import GeneratorError, LoadgateError, StoreError
+from loadgate.exit_codes import ExitCode
 from loadgate.store.database import RunReader
 from loadgate.store.folder import RunFolder
 from loadgate.store.requests import ask_to_stop, is_asked_to_stop, process_of
@@ -34,3 +37,15 @@ def is_kept(generator: Generator) -> bool:
     with suppress(LoadgateError), RunReader(generator.folder.database) as reader:
         return bool(reader.value("pid", None) == generator.master.pid)
     return True
+
+
+def tell_fault(folder: RunFolder) -> None:
+    """Say why the master ended the run; GeneratorError with its exit code when the load never began."""
+    with suppress(StoreError), RunReader(folder.database) as reader:
+        fault, began = reader.value("fault", None), reader.value("anchor", None) is not None
+        if fault and began:
+            click.echo(f"the run could not go on: {fault}", err=True)
+        elif fault:
+            error = GeneratorError(fault, hint=reader.value("fault_hint", "") or f"see {folder.logs}")
+            error.exit_code = ExitCode(reader.value("fault_exit_code", int(ExitCode.INTERNAL)))
+            raise error
