@@ -216,9 +216,11 @@ class WatchReader:
         """
         clauses, values = ["1"], list[Any]()
         if name is not None:
-            # Both a probe's name and a reading's may hold dots, so the two are compared as a whole.
-            clauses.append("(probe = ? OR probe || '.' || reading = ?)")
-            values += [name, name]
+            # Both a probe's name and a reading's may hold dots, so the two are compared as a whole. That the
+            # probe is one of a few is what lets an index find them.
+            probes = _probes_of(name)
+            clauses.append(f"probe IN ({_marks(probes)}) AND (probe = ? OR probe || '.' || reading = ?)")
+            values += [*probes, name, name]
         for clause, value in (("at >= ?", start), ("at < ?", end)):
             if value is not None:
                 clauses.append(clause)
@@ -236,13 +238,18 @@ class WatchReader:
 
     def _packed(self, name: str | None, start: float | None, end: float | None) -> Iterator[Reading]:
         """Give the readings that lie in packed hours, as `readings` chooses them."""
-        rows = self._rows(
-            "SELECT probe, data FROM probe_block WHERE (?1 IS NULL OR probe = ?1 OR "
-            "substr(?1, 1, length(probe) + 1) = probe || '.') "
-            "AND (?2 IS NULL OR start + ?4 > ?2) AND (?3 IS NULL OR start < ?3) ORDER BY start, probe",
-            [name, start, end, HOUR],
-        )
-        for probe, data in rows:
+        clauses, values = ["1"], list[Any]()
+        if name is not None:
+            probes = _probes_of(name)
+            clauses.append(f"probe IN ({_marks(probes)})")
+            values += probes
+        for clause, value in (("start > ?", None if start is None else start - HOUR), ("start < ?", end)):
+            if value is not None:
+                clauses.append(clause)
+                values.append(value)
+        chosen = " AND ".join(clauses)
+        statement = f"SELECT probe, data FROM probe_block WHERE {chosen} ORDER BY start, probe"
+        for probe, data in self._rows(statement, values):
             found = unpack_readings(probe, data)
             if name is not None and name != probe:
                 reading = name[len(probe) + 1 :]
@@ -340,3 +347,13 @@ class WatchReader:
             if watch_schema().version_in(opened.connection) == 0:
                 return []
             return opened.connection.execute(statement, values).fetchall()
+
+
+def _probes_of(name: str) -> list[str]:
+    """Return the probes that a name may mean: itself, and what stands before any of its dots."""
+    parts = name.split(".")
+    return [".".join(parts[:number]) for number in range(1, len(parts) + 1)]
+
+
+def _marks(values: list[str]) -> str:
+    return ", ".join("?" * len(values))
