@@ -23,7 +23,7 @@ from loadgate.judge.run import coverage
 from loadgate.judge.verdict import judge
 from loadgate.measure.delta import Delta, FleetRow
 from loadgate.measure.histogram import Histogram
-from loadgate.measure.parts import Part
+from loadgate.measure.part import Part, PartColumns
 from loadgate.measure.window import Window
 from loadgate.plan.plan import Plan
 from loadgate.plan.scenario import Scenario
@@ -177,7 +177,7 @@ def told(evidence: Evidence) -> list[tuple[Any, ...]]:
     seed=st.integers(0, 2**32),
     ramp=st.sampled_from([0.0, 7.0, 30.0, 12.4, 12.6]),
     holds=st.sampled_from([[380.0], [100.0, 240.0], [61.5, 200.0]]),
-    horizon=st.sampled_from([Horizon(60, 120), Horizon(60, 3600), Horizon(150, 200)]),
+    horizon=st.sampled_from([Horizon(60, 120), Horizon(60, 3600), Horizon(90, 200)]),
 )
 def test_the_windows_of_a_merged_run_are_those_of_its_seconds(
     tmp_path: Path, seed: int, ramp: float, holds: list[float], horizon: Horizon
@@ -246,7 +246,7 @@ def test_a_row_whose_windows_lack_late_requests_cannot_pass(make: Any) -> None:
     """Of a row that passes, three requests came after a window had been evaluated: INCONCLUSIVE, and why."""
     result = objectives.evaluate(make.objective(), make.evidence())
     assert result.verdict is Grade.PASS
-    late = with_late(result, [Part(0.02, 10), Part(0.02, 10, late=3)])
+    late = with_late(result, PartColumns.of([Part(0.02, 10), Part(0.02, 10, late=3)]))
     assert late.verdict is Grade.INCONCLUSIVE
     assert "3 requests of 1 windows came after these had been evaluated" in late.reason
-    assert with_late(result, [Part(0.02, 10)]) is result
+    assert with_late(result, PartColumns.of([Part(0.02, 10)])) is result

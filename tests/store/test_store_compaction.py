@@ -178,14 +178,15 @@ def test_what_comes_after_a_window_was_evaluated_is_counted(compacted: Path, bui
     """Of the objective every 15 s, the window of second 70 was kept: two requests are late in it."""
     text = _definition()
     with RunReader(compacted) as reader:
-        kept, parts = reader.kept(text)
-        assert (kept, parts[60.0][1].counts, parts[60.0][1].late) == (16, {"ok": 15}, 0)
+        kept, starts, _, parts = reader.kept(text)
+        part = parts[starts.tolist().index(60.0)]
+        assert (kept, part.counts, part.late) == (16, {"ok": 15}, 0)
     with open_writer(compacted) as writer:
         writer.commit([build.delta(2, [build.window(70, [9, 9]), build.window(250, [9])])])
     with RunReader(compacted) as reader:
-        assert [(start, part.late) for start, (_, part) in reader.kept(text)[1].items() if part.late] == [
-            (60.0, 2)
-        ]
+        kept = reader.kept(text)
+        late = zip(kept.starts.tolist(), kept.parts, strict=True)
+        assert [(start, part.late) for start, part in late if part.late] == [(60.0, 2)]
 
 
 def _definition() -> str:
@@ -235,8 +236,8 @@ def test_a_run_that_is_taken_up_again_goes_on(database: Path, build: SimpleNames
         compact(writer)
     with RunReader(database) as reader:
         assert Counter(one.span for one in reader.windows()) == {60: 3, 10: 6, 1: 60}
-        kept, parts = reader.kept(_definition())
-        assert (kept, [part.n for _, part in parts.values()]) == (16, [15] * 16)
+        kept = reader.kept(_definition())
+        assert (kept.evaluated, kept.parts.n.tolist()) == (16, [15] * 16)
 
 
 def test_a_plan_that_cannot_be_read_leaves_rows_as_they_are(database: Path, build: SimpleNamespace) -> None:

@@ -68,7 +68,7 @@ def test_what_is_new_in_a_run_is_found_by_an_index(
 def test_new_readings_are_found_by_an_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Readings of one name and a stretch of time, in rows and in packed hours, are searched, not looked for."""
+    """Readings of one name and a stretch of time, in rows and in packed hours, are searched for."""
     database = tmp_path / "watch.db"
     with WatchWriter(database) as writer:
         writer.readings([Reading(1.0, "cache", "hit_rate", 0.5, "", 0.01)])

@@ -7,7 +7,7 @@ cause, or another effect of it; the sentence says "after", and the finding is ca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from statistics import fmean, pstdev
@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from loadgate.judge import latency
 from loadgate.judge.evidence import STEADY, Books, Evidence
+from loadgate.judge.measured import NOTHING, Measured, measured
 from loadgate.judge.readings import find_probe
 from loadgate.judge.results import Grade, ObjectiveResult, spelled
-from loadgate.judge.rows import NOTHING, Measured, measured, subject
+from loadgate.judge.rows import subject
 from loadgate.judge.slots import Interval
 from loadgate.measure.columns import Tally
 from loadgate.plan.sla import Limit, Objective
@@ -94,6 +95,7 @@ def _past_by_second(evidence: Evidence, objective: Objective) -> Iterator[tuple[
             return
         groups.setdefault(window.second, []).append(window)
     seconds = sorted(groups)
+    answers: Iterable[Measured]
     if objective.is_latency:
         answers = latency.by_window(objective, evidence, [Interval(one, one + 1) for one in seconds])
     else:

@@ -24,7 +24,7 @@ from loadgate.measure.columns import Column, Columns, ColumnWindows, Tally
 from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Int64s, Ints
 from loadgate.measure.packed import Exact, exact_of
-from loadgate.measure.parts import Part, Parts, definition, is_of_requests, ok_by_slot, series_of_row
+from loadgate.measure.parts import Parts, definition, is_of_requests, ok_by_slot, series_of_row
 from loadgate.measure.slots import boundary
 from loadgate.measure.window import Window, series_of
 from loadgate.plan.drift import Drift
@@ -40,6 +40,8 @@ LEAST_CELLS: Final = 240
 _LEAST_OF_TOTALS: Final = 120
 """Cells that are enough where each is made of totals."""
 _ALL_CELLS: Final = 2400
+_ROWS, _ROWS_OF_EACH, _MOST_ROWS_AT_ONCE = 96, 32, 2000
+"""Rows that are read at once: at least, of each endpoint, and at most."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def digested(
                 parts.add(_NO_ROWS, piece.tallies)
     cells = _Cells(slots(steady, cell), wanted)
     totals = _totals(reader, steady, until, rows, cell)
-    for piece in reader.pieces(STEADY, end=until, series=JUDGED_SERIES, totals=totals):
+    # What is done for each endpoint of a piece costs the less the more of its rows are in it.
+    most = min(max(_ROWS, _ROWS_OF_EACH * len(reader.endpoints())), _MOST_ROWS_AT_ONCE)
+    for piece in reader.pieces(STEADY, end=until, series=JUDGED_SERIES, totals=totals, rows=most):
         newest = int(piece.seconds.max())
         _count_within(within, steady, piece.tallies)
         for parts in rows:
@@ -100,7 +104,7 @@ def digested(
         parts.close()
     digest = Digest(
         cell=cell,
-        parts={definition(one.objective): tuple(one.all()) for one in rows if not one.coarse},
+        parts={definition(one.objective): one.all() for one in rows if not one.coarse},
         coarse={definition(one.objective): one.coarse for one in rows if one.coarse},
         within={name: tuple(counts) for name, counts in within.items()},
         totals=cells.totals,
@@ -149,13 +153,15 @@ def _cell(reader: RunReader, wanted: Wanted, steady: Sequence[Interval]) -> floa
 def _parts(reader: RunReader, objective: Objective, steady: Sequence[Interval]) -> Parts:
     """Return the windows of an objective, with those that were kept in their places."""
     cut = slots(steady, objective.every)
-    kept, found = reader.kept(definition(objective))
-    known: dict[int, Part] = {}
-    for index, slot in enumerate(cut[:kept]):
-        span, part = found.get(slot.start, (math.nan, None))
-        if part is not None and abs(span - slot.length) <= TOLERANCE:
-            known[index] = part
-    return Parts(objective, cut, known)
+    kept = reader.kept(definition(objective))
+    if not kept.starts.size:
+        return Parts(objective, cut)
+    asked = cut[: kept.evaluated]
+    starts = np.array([slot.start for slot in asked], np.float64)
+    lengths = np.array([slot.length for slot in asked], np.float64)
+    places = np.minimum(np.searchsorted(kept.starts, starts), kept.starts.size - 1)
+    same = (kept.starts[places] == starts) & (np.abs(kept.spans[places] - lengths) <= TOLERANCE)
+    return Parts(objective, cut, np.flatnonzero(same), kept.parts.chosen(places[same]))
 
 
 def _count_within(within: dict[str, list[int]], steady: Sequence[Interval], tallies: Iterable[Tally]) -> None:
@@ -247,11 +253,9 @@ class _Cells:
             return
         at = np.searchsorted(self._edges, rows.seconds + rows.spans / 2, "right") - 1
         at = np.maximum(at, self._closed)
-        names = [one.endpoint for one in rows.tallies]
-        new = np.array([True, *(one != other for one, other in pairwise(names))], np.bool_)
-        changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | new)
-        for first, end in pairwise([*changes.tolist(), len(names)]):
-            self._add(names[first], int(at[first]), rows.total(first, end))
+        changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | rows.begins)
+        for first, end in pairwise([*changes.tolist(), len(at)]):
+            self._add(rows.tallies[first].endpoint, int(at[first]), rows.total(first, end))
         self._close(max(0, bisect_right(self._starts, newest + 0.5) - 1))
 
     def _add(self, endpoint: str, cell: int, window: Window) -> None:

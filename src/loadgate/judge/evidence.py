@@ -19,7 +19,8 @@ from loadgate.judge.slots import Interval, total_length
 from loadgate.measure.columns import Columns, ColumnWindows, Tally
 from loadgate.measure.delta import Failure, FleetRow
 from loadgate.measure.layout import Int64s
-from loadgate.measure.parts import Part, definition, with_unfinished
+from loadgate.measure.part import PartColumns
+from loadgate.measure.parts import definition, with_unfinished
 from loadgate.measure.window import Count, Counting, Series, Window, windows_merged
 from loadgate.plan.drift import Drift
 from loadgate.plan.looks import Look, look_at
@@ -103,7 +104,7 @@ class Digest:
     """
 
     cell: float
-    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    parts: Mapping[str, PartColumns] = field(default_factory=dict)
     """By definition of an objective (`measure.parts`): its windows over the steady phase, all of them."""
     coarse: Mapping[str, int] = field(default_factory=dict)
     """By definition: the seconds of the rows that its windows cannot be told from any more."""
@@ -316,7 +317,7 @@ class Evidence:
     def _totals(self) -> dict[str | None, Window]:
         return {}
 
-    def parts_of(self, objective: Objective, cut: Sequence[Interval]) -> tuple[Part, ...] | None:
+    def parts_of(self, objective: Objective, cut: Sequence[Interval]) -> PartColumns | None:
         """Return the windows of an objective that were evaluated while its rows were read; None: look at
         rows.
 
@@ -351,7 +352,8 @@ class Evidence:
         for text, found in self.digest.parts.items():
             endpoint = json.loads(text)["endpoint"]
             number = sum(n for name, n in missing.items() if endpoint in (None, name))
-            parts[text] = (*found[:-1], with_unfinished(text, found[-1], number)) if found else found
+            last = {len(found) - 1: with_unfinished(text, found[-1], number)} if found and number else {}
+            parts[text] = found.with_others(last)
         return replace(self.digest, totals=totals, parts=parts)
 
     def ok_within(self, part: Interval, endpoint: str | None) -> int:

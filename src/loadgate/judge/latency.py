@@ -8,22 +8,27 @@ microseconds; a limit "< T" counts the values over T - 1 µs where those were co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from loadgate.judge.confidence import Shown, mean_shown, percentile_shown
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.measured import Measured, MeasuredColumns
 from loadgate.judge.results import ObjectiveResult
-from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured, with_late
+from loadgate.judge.rows import decide, invalid, with_late
 from loadgate.judge.samples import Latencies
 from loadgate.judge.slots import Interval, slots
-from loadgate.measure.histogram import RANKS_PER_WHOLE, rank_of
+from loadgate.measure.histogram import RANKS_PER_WHOLE
 from loadgate.measure.levels import met_by_count
-from loadgate.measure.parts import Part, Slot, clock_of, latency_part, thresholds
+from loadgate.measure.part import PartColumns
+from loadgate.measure.parts import Slot, clock_of, latency_part, thresholds
 from loadgate.measure.window import Window
-from loadgate.plan.sla import Limit, Objective
+from loadgate.plan.sla import Objective
 
-__all__ = ["by_window", "clock_of", "latency", "measure", "measured_part", "thresholds"]
+__all__ = ["by_window", "clock_of", "latency", "measure", "measured_parts", "thresholds"]
 
 EXACT = "exact count over the limit"
 BY_HISTOGRAM = "histogram, 3 significant digits"
@@ -44,7 +49,7 @@ def latency(objective: Objective, evidence: Evidence, merged: bool = False) -> O
     found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
     cut = slots(evidence.steady, objective.every)
     parts = parts_over(objective, evidence, cut, found)
-    windows = [measured_part(objective, part) for part in parts]
+    windows = measured_parts(objective, parts)
     result = decide(
         objective,
         whole,
@@ -63,12 +68,13 @@ def latency(objective: Objective, evidence: Evidence, merged: bool = False) -> O
 
 def parts_over(
     objective: Objective, evidence: Evidence, cut: Sequence[Interval], found: Latencies
-) -> list[Part]:
+) -> PartColumns:
     """Return what a latency row's windows measured: as they were kept, else from the rows of `found`."""
     kept = evidence.parts_of(objective, cut)
     if kept is not None:
-        return list(kept)
-    return [latency_part(objective, slot) for slot in found.by_slot(cut, thresholds(objective))]
+        return kept
+    by_slot = found.by_slot(cut, thresholds(objective))
+    return PartColumns.of(latency_part(objective, slot) for slot in by_slot)
 
 
 def _shown(objective: Objective, found: Latencies, seconds: float, merged: bool) -> Shown | None:
@@ -89,51 +95,45 @@ def measure(objective: Objective, window: Window) -> Measured:
     return _measure(objective, slot)
 
 
-def by_window(objective: Objective, evidence: Evidence, cut: Sequence[Interval]) -> Iterator[Measured]:
-    """Evaluate a latency row over one window of the steady phase after the other."""
-    if cut:
-        found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
-        yield from (measured_part(objective, part) for part in parts_over(objective, evidence, cut, found))
+def by_window(objective: Objective, evidence: Evidence, cut: Sequence[Interval]) -> Sequence[Measured]:
+    """Evaluate a latency row over each window of the steady phase."""
+    if not cut:
+        return ()
+    found = Latencies(evidence, objective.endpoint, objective.latency_on, clock_of(objective))
+    return measured_parts(objective, parts_over(objective, evidence, cut, found))
 
 
 def _measure(objective: Objective, slot: Slot) -> Measured:
     """Evaluate a latency row over some time."""
-    return measured_part(objective, latency_part(objective, slot))
+    return measured_parts(objective, PartColumns.of([latency_part(objective, slot)]))[0]
 
 
-def measured_part(objective: Objective, part: Part) -> Measured:
-    """Compare a window of a latency row with the row's limits: by counting, where that was counted.
+def measured_parts(objective: Objective, parts: PartColumns) -> MeasuredColumns:
+    """Compare windows of a latency row with the row's limits: by counting, where that was counted.
 
     With k of n values over T, a percentile is at most T if and only if k <= n - ceil(p·n).
     """
-    if part.n == 0:
-        return NOTHING
-    by_value = measured(objective, part.value, part.n)
+    by_value = MeasuredColumns.by_value(objective, np.where(parts.n > 0, parts.values, math.nan), parts.n)
     rank = objective.rank
     if rank is None:
         return by_value
-    allowed = part.n - rank_of(rank, part.n)
-    holds = _met_exactly(objective.target, part.over, part.infinite, allowed)
-    past = None if holds is None else not holds
-    if objective.alert and holds is not None:
-        past = _met_exactly(objective.alert, part.over_alert, part.infinite, allowed)
-    return Measured(
-        by_value.value,
-        part.n,
-        by_value.holds if holds is None else holds,
-        by_value.past if past is None else past,
-        exact=holds is not None,
-        bad=part.bad,
-        allowed=1 - rank / RANKS_PER_WHOLE,
+    n, infinite, some = parts.n, parts.count("infinite"), parts.n > 0
+    allowed = n - np.maximum(1, -(-rank * n // RANKS_PER_WHOLE))
+    counted = some & (parts.overs >= 0)
+    held = met_by_count(objective.target, parts.overs + infinite, allowed)
+    past = np.where(counted, ~held, by_value.past)
+    if objective.alert:
+        counted_alert = counted & (parts.over_alerts >= 0)
+        past_alert = met_by_count(objective.alert, parts.over_alerts + infinite, allowed)
+        past = np.where(counted_alert, past_alert, by_value.past)
+    return replace(
+        by_value,
+        holds=np.where(counted, held, by_value.holds),
+        past=past,
+        exact=counted,
+        bad=np.where(some, parts.bad, by_value.bad),
+        allowed=np.where(some, 1 - rank / RANKS_PER_WHOLE, 0.0),
     )
-
-
-def _met_exactly(limit: Limit, over: int | None, infinite: int, allowed: int) -> bool | None:
-    """Compare a percentile with a limit by counting; None where the values over it were not counted.
-
-    `allowed` is the number of values that may lie over the limit: n - ceil(p·n).
-    """
-    return None if over is None else met_by_count(limit, over + infinite, allowed)
 
 
 def _notes(objective: Objective, evidence: Evidence, total: Window) -> tuple[str, ...]:

@@ -13,14 +13,16 @@ from loadgate.judge.confidence import share_shown
 from loadgate.judge.evidence import Books, Evidence
 from loadgate.judge.fleet import not_measured
 from loadgate.judge.intervals import Samples
+from loadgate.judge.measured import NOTHING, Measured, measured
 from loadgate.judge.results import SEVERITY, Grade, ObjectiveResult
-from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured, with_late
+from loadgate.judge.rows import decide, invalid, with_late
 from loadgate.judge.samples import cells_of, of_shares, summed
 from loadgate.judge.slots import Interval, slots, slots_of
 from loadgate.measure.columns import Tally
 from loadgate.measure.layout import Int64s
 from loadgate.measure.levels import errors, known_errors, misses, repeats
-from loadgate.measure.parts import Part, ok_by_slot
+from loadgate.measure.part import NO_PARTS
+from loadgate.measure.parts import ok_by_slot
 from loadgate.measure.window import Count, Counting, Window
 from loadgate.plan.sla import Objective
 
@@ -160,7 +162,7 @@ def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
     if kept is None:
         counts = ok_by_slot(cut, evidence.of(objective.endpoint, None))
     else:
-        counts = [part.n for part in kept]
+        counts = kept.n.tolist()
     gaps = not_measured(evidence)
     parts = [
         # A window in which nobody made the load, and nothing came back, says nothing of the target.
@@ -175,7 +177,7 @@ def throughput(objective: Objective, evidence: Evidence) -> ObjectiveResult:
             f"{books.ok - within} ok answers came only after the steady phase and are not in the rate"
         )
     result = decide(objective, whole, cut, parts, method="ok answers / steady seconds", notes=notes)
-    return with_late(result, kept or ())
+    return with_late(result, NO_PARTS if kept is None else kept)
 
 
 def _by_windows(
@@ -193,7 +195,7 @@ def _by_windows(
     objective, evidence = case.objective, case.evidence
     cut = slots(evidence.steady, objective.every)
     kept = evidence.parts_of(objective, cut)
-    by_slot = counted(_Kept(kept) if kept is not None else _Summed(case, cut))
+    by_slot = counted(kept if kept is not None else _Summed(case, cut))
     bad, n = (int(number) + missing for number in counted(cast(Counting[Int64s], case.total)))
     shown = None
     if n:
@@ -210,7 +212,7 @@ def _by_windows(
         unit_of_n="repeated requests" if of_good else "requests",
         method="exact count",
     )
-    return with_late(result, kept or ())
+    return with_late(result, NO_PARTS if kept is None else kept)
 
 
 class _Summed:
@@ -224,17 +226,6 @@ class _Summed:
     def count(self, name: str) -> Int64s:
         """Return a count of each slot."""
         return summed(self._at, self._counts.count(name), self._slots).astype(np.int64)
-
-
-class _Kept:
-    """The counts of slots that were evaluated before."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
-
-    def count(self, name: str) -> Int64s:
-        """Return a count of each slot."""
-        return np.array([part.counts.get(name, 0) for part in self._parts], np.int64)
 
 
 def _samples(case: Case, counted: Counted, missing: int, *, alike: bool) -> Samples:

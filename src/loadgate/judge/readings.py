@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.measured import NOTHING, Measured, measured
 from loadgate.judge.results import ObjectiveResult
-from loadgate.judge.rows import NOTHING, Measured, decide, invalid, measured
+from loadgate.judge.rows import decide, invalid
 from loadgate.judge.slots import TOLERANCE, Interval, slots, total_length, without
 from loadgate.plan.samples import READINGS_NEEDED, expected_readings, probe_of
 from loadgate.plan.scenario import Probe

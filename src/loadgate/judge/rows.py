@@ -15,49 +15,20 @@ breach that does not is INCONCLUSIVE.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from loadgate.judge.confidence import Shown
 from loadgate.judge.distributions import fewest_above
+from loadgate.judge.measured import Measured, MeasuredColumns
 from loadgate.judge.results import Grade, ObjectiveResult, Worst, spelled
 from loadgate.judge.slots import TOLERANCE, Breach, Interval, longest_breach
-from loadgate.measure.parts import Part
+from loadgate.measure.part import PartColumns
 from loadgate.plan.samples import DOUBT
 from loadgate.plan.sla import Limit, Objective
 from loadgate.plan.units import format_duration, format_share
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A metric over some time: `value` in SI (None without samples), and how it meets the limits.
-
-    `holds` says that the target is met, `past` that the row fails here. `exact` tells a limit that was
-    compared through exact counts from one compared with the value itself. `bad` are the requests on the
-    wrong side of the limit that fails the row, of which a share of `allowed` may be; None where the metric is
-    no such share.
-    """
-
-    value: float | None
-    n: int
-    holds: bool
-    past: bool
-    exact: bool = False
-    bad: int | None = None
-    allowed: float = 0.0
-
-
-NOTHING = Measured(None, 0, holds=False, past=False)
-"""What a time without samples measures: nothing, which meets no target and is past no threshold."""
-
-
-def measured(objective: Objective, value: float | None, n: int) -> Measured:
-    """Compare a value (SI) with the limits of a row."""
-    if value is None:
-        return NOTHING
-    holds = objective.target.met(value)
-    past = objective.alert.met(value) if objective.alert else not holds
-    return Measured(value, n, holds, past)
 
 
 def threshold(objective: Objective) -> str:
@@ -99,10 +70,11 @@ def decide(
     """
     if whole.value is None or whole.n <= 0:
         return invalid(objective, "there is no data", notes=notes)
-    past = [part.past if part.value is not None else None for part in parts]
-    breach = longest_breach(cut, past)
+    windows = MeasuredColumns.of(parts)
+    answers = zip(windows.past.tolist(), windows.valued.tolist(), strict=True)
+    breach = longest_breach(cut, (past if valued else None for past, valued in answers))
     lasting = breach is not None and breach.seconds >= objective.for_ - TOLERANCE
-    sure = not lasting or more_than_noise(objective, cut, parts, doubt)
+    sure = not lasting or more_than_noise(objective, cut, windows, doubt)
     known = shown or Shown((whole.value, whole.value), whole.holds, whole.past)
     grade = _grade(known, lasting=lasting, sure=sure)
     value = spelled(objective.target, whole.value)
@@ -114,26 +86,26 @@ def decide(
         value=whole.value,
         n=whole.n,
         interval=shown.interval if shown else None,
-        worst_window=_worst(objective.target, cut, parts),
-        time_in_violation=math.fsum(slot.length for slot, answer in zip(cut, past, strict=True) if answer),
+        worst_window=_worst(objective.target, cut, windows),
+        time_in_violation=math.fsum(cut[at].length for at in np.flatnonzero(windows.past).tolist()),
         longest_breach=breach.seconds if breach else 0.0,
         windows=len(cut),
         method=method,
         notes=tuple(notes),
-        settled=_settled(objective, grade, shown, parts, lasting=lasting),
+        settled=_settled(objective, grade, shown, windows, lasting=lasting),
         confidence=_confidence(shown.doubt if shown else DOUBT),
     )
 
 
-def with_late(result: ObjectiveResult, parts: Iterable[Part]) -> ObjectiveResult:
+def with_late(result: ObjectiveResult, parts: PartColumns) -> ObjectiveResult:
     """Let a row not pass where requests came after windows had been evaluated, of which they would be part.
 
     The value over the phase holds them; whether each window would hold with them cannot be told.
     """
-    late = [part.late for part in parts if part.late]
-    if not late:
+    late = parts.late[parts.late > 0]
+    if not late.size:
         return result
-    said = f"{sum(late)} requests of {len(late)} windows came after these had been evaluated and merged"
+    said = f"{late.sum()} requests of {late.size} windows came after these had been evaluated and merged"
     if result.verdict is not Grade.PASS:
         return replace(result, notes=(*result.notes, said))
     reason = (
@@ -143,7 +115,7 @@ def with_late(result: ObjectiveResult, parts: Iterable[Part]) -> ObjectiveResult
 
 
 def _settled(
-    objective: Objective, grade: Grade, shown: Shown | None, parts: Sequence[Measured], *, lasting: bool
+    objective: Objective, grade: Grade, shown: Shown | None, windows: MeasuredColumns, *, lasting: bool
 ) -> bool:
     """Tell whether more of the same load would not change a row's grade.
 
@@ -151,13 +123,13 @@ def _settled(
     maximum past its limit. A breach that is open at the end may last yet. A value without an interval may
     still turn, unless it holds in every window.
     """
-    valued = [part for part in parts if part.value is not None]
+    valued = np.flatnonzero(windows.valued)
     if grade is Grade.FAIL:
         return lasting or objective.statistic == "max" or (shown is not None and shown.settled)
-    if grade not in (Grade.PASS, Grade.WARN) or not valued or valued[-1].past:
+    if grade not in (Grade.PASS, Grade.WARN) or not valued.size or windows.past[valued[-1]]:
         return False
     if shown is None:
-        return grade is Grade.PASS and all(part.holds for part in valued)
+        return grade is Grade.PASS and bool(windows.holds[valued].all())
     return shown.target is not None and shown.settled
 
 
@@ -171,31 +143,29 @@ def _grade(known: Shown, *, lasting: bool, sure: bool) -> Grade:
 
 
 def more_than_noise(
-    objective: Objective, cut: Sequence[Interval], parts: Sequence[Measured], doubt: float = DOUBT
+    objective: Objective, cut: Sequence[Interval], windows: MeasuredColumns, doubt: float = DOUBT
 ) -> bool:
     """Tell whether some windows on end, just enough for `for`, show a breach by the binomial bound.
 
     All of them are past the limit by their values too, but for windows without samples, which neither help
     nor end it. Where the metric is no share of requests, the values alone decide.
     """
-    if any(part.value is not None and part.bad is None for part in parts):
+    if not windows.is_share:
         return True
-    return any(
-        part.past and _stretch_shows(objective.for_, cut, parts, first, doubt)
-        for first, part in enumerate(parts)
-    )
+    past = np.flatnonzero(windows.past & windows.valued).tolist()
+    return any(_stretch_shows(objective.for_, cut, windows, first, doubt) for first in past)
 
 
 def _stretch_shows(
-    seconds: float, cut: Sequence[Interval], parts: Sequence[Measured], first: int, doubt: float
+    seconds: float, cut: Sequence[Interval], windows: MeasuredColumns, first: int, doubt: float
 ) -> bool:
     """Tell it of the shortest stretch of so many seconds that begins with a window that is past the limit."""
     lasted, n, bad = 0.0, 0, 0
-    for at in range(first, len(parts)):
-        slot, part = cut[at], parts[at]
+    for at in range(first, len(windows)):
+        part = windows[at]
         if part.value is not None and not part.past:
             return False
-        lasted, n, bad = lasted + slot.length, n + part.n, bad + (part.bad or 0)
+        lasted, n, bad = lasted + cut[at].length, n + part.n, bad + (part.bad or 0)
         if part.value is not None and lasted >= seconds - TOLERANCE:
             return bad >= fewest_above(n, part.allowed, doubt)
     return False
@@ -236,13 +206,11 @@ def _why(objective: Objective, grade: Grade, known: Shown, breach: Breach | None
     return f"{missed} the target {objective.target.text}, not past the alert threshold {alert}"
 
 
-def _worst(target: Limit, cut: Sequence[Interval], parts: Sequence[Measured]) -> Worst | None:
+def _worst(target: Limit, cut: Sequence[Interval], windows: MeasuredColumns) -> Worst | None:
     """Return the window that is farthest on the wrong side of the target; the first one of equals."""
-    valued = [
-        Worst(slot.start, slot.end, part.value, part.n)
-        for slot, part in zip(cut, parts, strict=True)
-        if part.value is not None
-    ]
-    if not valued:
+    valued = np.flatnonzero(windows.valued)
+    if not valued.size:
         return None
-    return min(valued, key=lambda window: window.value if target.upward else -window.value)
+    values = windows.values[valued]
+    at = int(valued[values.argmin() if target.upward else values.argmax()])
+    return Worst(cut[at].start, cut[at].end, float(windows.values[at]), int(windows.n[at]))

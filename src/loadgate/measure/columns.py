@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadgate.measure.bulk import Decoded, decode_many
 from loadgate.measure.histogram import Histogram, Part, Sparse
@@ -218,6 +220,18 @@ class Columns:
     def spans(self) -> Int64s:
         """Return the length of each window, in seconds."""
         return np.array([one.span for one in self.tallies], np.int64)
+
+    @cached_property
+    def begins(self) -> NDArray[np.bool_]:
+        """Tell which windows are of another endpoint than the one before them."""
+        names = [one.endpoint for one in self.tallies]
+        return np.array([True, *(one != other for one, other in pairwise(names))][: len(names)], np.bool_)
+
+    @cached_property
+    def stretches(self) -> Mapping[str, tuple[int, int]]:
+        """Return where the windows of each endpoint begin and end, where they are in order of endpoint."""
+        edges = [*np.flatnonzero(self.begins).tolist(), len(self.tallies)]
+        return {self.tallies[first].endpoint: (first, end) for first, end in pairwise(edges)}
 
     def column(self, series: str, first: int = 0, end: int | None = None) -> Column:
         """Return the column of a series of the windows first..end (end excluded; None: to the last)."""

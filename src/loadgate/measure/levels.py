@@ -9,9 +9,13 @@ from __future__ import annotations
 import math
 from functools import reduce
 from operator import add
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from loadgate.measure.histogram import Histogram
-from loadgate.measure.layout import HIGHEST_EQUIVALENT
+from loadgate.measure.layout import HIGHEST_EQUIVALENT, Int64s
 from loadgate.measure.window import ENDINGS, Count, Counting, N
 from loadgate.plan.sla import Limit
 
@@ -43,8 +47,16 @@ def edges(limit: Limit) -> tuple[int, int]:
     return (math.ceil(micros) - 1 if strictly_below else math.floor(micros)), math.floor(micros)
 
 
-def met_by_count(limit: Limit, over: int, allowed: int) -> bool:
-    """Tell whether a percentile meets a limit, by counting.
+@overload
+def met_by_count(limit: Limit, over: int, allowed: int) -> bool: ...
+
+
+@overload
+def met_by_count(limit: Limit, over: Int64s, allowed: Int64s) -> NDArray[np.bool_]: ...
+
+
+def met_by_count(limit: Limit, over: int | Int64s, allowed: int | Int64s) -> bool | NDArray[np.bool_]:
+    """Tell whether a percentile meets a limit, by counting; of one window, or of each of many.
 
     `over` values lie over it, and `allowed` may: n - ceil(p·n). The percentile is at most T if and only if
     no more than those are over T.

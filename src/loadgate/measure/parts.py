@@ -23,6 +23,7 @@ from loadgate.measure.histogram import Histogram
 from loadgate.measure.layout import Int64s
 from loadgate.measure.levels import edges, errors, misses, over_by_histogram
 from loadgate.measure.levels import latency as latency_level
+from loadgate.measure.part import COARSE, NO_PARTS, Part, PartColumns, spread
 from loadgate.measure.slots import Interval, boundary
 from loadgate.measure.window import ENDINGS, INFINITE, Count, LatencyOn, over_key
 from loadgate.plan.sla import LATENCIES, PER_ENDPOINT, Limit, Objective
@@ -34,8 +35,6 @@ OUTCOMES: Final[Mapping[LatencyOn, tuple[str, ...]]] = {
     "all": ("ok", "failed", "timeout"),
 }
 """The outcomes whose latencies count with their own value."""
-COARSE: Final = "coarse"
-"""The count of a `Part` that was not evaluated: seconds of the merged row that lies in it and in another."""
 _COUNTED: Final = tuple(
     str(name) for name in (*ENDINGS, Count.RETRIES, Count.REPEAT_HITS, Count.REPEAT_MISSES)
 )
@@ -51,35 +50,6 @@ class Slot:
     histogram: Histogram = field(default_factory=Histogram)
     infinite: int = 0
     over: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one window of an objective measured; `value` is in SI units, None without samples.
-
-    `over` and `over_alert` are the finite latencies over the target and over the alert threshold, None
-    where they were not counted; `infinite` ones are past both. `bad` are all requests on the wrong side of
-    the limit that fails the row. `counts` are those of the requests, for what is judged by counting. `late`
-    requests came only after the window had been evaluated, and are in nothing else of it.
-    """
-
-    value: float | None = None
-    n: int = 0
-    over: int | None = None
-    over_alert: int | None = None
-    bad: int = 0
-    counts: Mapping[str, int] = field(default_factory=dict)
-    late: int = 0
-
-    @property
-    def infinite(self) -> int:
-        """Return the latencies that count as infinitely slow."""
-        return self.counts.get("infinite", 0)
-
-    @property
-    def coarse(self) -> int:
-        """Return the seconds of a merged row for which nobody can tell what this window measured; else 0."""
-        return self.counts.get(COARSE, 0)
 
 
 def clock_of(objective: Objective) -> Literal["response", "service"]:
@@ -215,23 +185,26 @@ class _Open:
 class Parts:
     """The windows of one objective over `cut`, made of rows that come piece by piece, in order of time.
 
-    Those whose number is in `known` were evaluated before: their rows are passed over. A row of more than a
-    second, whoever merged it, that lies in several windows cannot be divided between them: those of them that
-    are not known are coarse, and are never evaluated.
+    Those with `numbers` were evaluated before, and are `known`: their rows are passed over. A row of more
+    than a second, whoever merged it, that lies in several windows cannot be divided between them: those of
+    them that are not known are coarse, and are never evaluated.
     """
 
     def __init__(
         self,
         objective: Objective,
         cut: Sequence[Interval],
-        known: Mapping[int, Part] | None = None,
+        numbers: Sequence[int] | Int64s = (),
+        known: PartColumns = NO_PARTS,
     ) -> None:
         self.objective = objective
         self.cut = cut
-        self.found: dict[int, Part] = dict(known or {})
-        """The windows that are evaluated, by their number."""
+        self._numbers = np.asarray(numbers, np.int64)
+        self._kept = known
+        self._found: dict[int, Part] = {}
+        """The windows that were evaluated here, by their number."""
         self._known = np.zeros(len(cut), np.bool_)
-        self._known[list(self.found)] = True
+        self._known[self._numbers] = True
         self._starts = [slot.start for slot in cut]
         self._edges = np.array(self._starts, np.float64)
         self._open: dict[int, _Open] = {}
@@ -241,8 +214,7 @@ class Parts:
         self._begins = np.array([*map(begin, self._starts), np.iinfo(np.int64).max], np.int64)
         self._unknown = np.concatenate([[0], np.cumsum(~self._known)])
         self._coarse = np.zeros(len(cut), np.int64)
-        for index, part in self.found.items():
-            self._coarse[index] = part.coarse
+        self._coarse[self._numbers] = known.count(COARSE)
 
     @property
     def coarse(self) -> int:
@@ -254,28 +226,46 @@ class Parts:
         if not self.cut:
             return
         if self.objective.metric == "throughput":
-            self.look_for_coarse(steady)
-            chosen = (one for one in (*steady.tallies, *others) if self._is_about(one))
-            for index, number in _ok_in(self.cut, self._starts, chosen):
-                if not self._known[index] and number:
-                    counts = self._at(index).counts
-                    counts["ok"] = counts.get("ok", 0) + number
+            self._add_answers(steady, others)
+            return
+        first, end = 0, len(steady.tallies)
+        if self.objective.endpoint is not None:
+            first, end = steady.stretches.get(self.objective.endpoint, (0, 0))
+        if first == end or self._knows(steady.seconds[first:end], steady.spans[first:end]):
+            return
+        self._look_for_coarse(steady, first, end)
+        at = self._slots_of(steady, first, end)
+        changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | steady.begins[first:end])
+        for low, high in pairwise([*changes.tolist(), len(at)]):
+            index = int(at[low])
+            if not self._known[index]:
+                self._add(self._at(index), steady, first + low, first + high)
+
+    def _add_answers(self, steady: Columns, others: Sequence[Tally]) -> None:
+        """Count the ok answers in the windows where they arrived, whatever phase their request was due in."""
+        if not others and self._knows(steady.seconds, steady.spans):
             return
         self.look_for_coarse(steady)
-        at = self._slots_of(steady)
-        if self._known[at].all():
-            return
-        names = [one.endpoint for one in steady.tallies]
-        new = np.array([True, *(one != other for one, other in pairwise(names))][: len(names)], np.bool_)
-        changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | new)
-        for first, end in pairwise([*changes.tolist(), len(names)]):
-            index = int(at[first])
-            if not self._known[index] and self._is_about(steady.tallies[first]):
-                self._add(self._at(index), steady, first, end)
+        chosen = (one for one in (*steady.tallies, *others) if self._is_about(one))
+        for index, number in _ok_in(self.cut, self._starts, chosen):
+            if not self._known[index] and number:
+                counts = self._at(index).counts
+                counts["ok"] = counts.get("ok", 0) + number
 
-    def _slots_of(self, rows: Columns) -> Int64s:
-        """Return the window that each row belongs to, as `measure.slots.slots_of` does."""
-        found: Int64s = np.searchsorted(self._edges, rows.seconds + rows.spans / 2, "right") - 1
+    def _knows(self, seconds: Int64s, spans: Int64s) -> bool:
+        """Tell whether all windows near these rows were evaluated before: nothing is asked of them."""
+        if not seconds.size:
+            return True
+        begin, end = int(seconds.min()), int((seconds + spans).max())
+        low, high = np.searchsorted(self._begins, (begin, end), "right").tolist()
+        # One more on either side: rows count where they begin, or by their middle.
+        first, last = max(low - 2, 0), min(high + 1, len(self.cut))
+        return bool(self._unknown[last] == self._unknown[first])
+
+    def _slots_of(self, rows: Columns, first: int, end: int) -> Int64s:
+        """Return the window that each of some rows belongs to, as `measure.slots.slots_of` does."""
+        middles = rows.seconds[first:end] + rows.spans[first:end] / 2
+        found: Int64s = np.searchsorted(self._edges, middles, "right") - 1
         return np.maximum(found, 0)
 
     def slot_at(self, second: int) -> int:
@@ -300,21 +290,30 @@ class Parts:
         """Evaluate the windows whose number is less than `upto` (None: all): no more rows of theirs come."""
         last = len(self.cut) if upto is None else upto
         for index in [index for index in self._open if index < last]:
-            self.found[index] = self._evaluated(index, self._open.pop(index))
+            self._found[index] = self._evaluated(index, self._open.pop(index))
 
-    def all(self) -> list[Part]:
+    def all(self) -> PartColumns:
         """Return what every window of the cut measured, in order, once they are closed."""
-        coarse = self._coarse.tolist()
-        return [
-            Part(counts={COARSE: span}) if span else self.found.get(index) or self._evaluated(index, _Open())
-            for index, span in enumerate(coarse)
-        ]
+        others = self._found | {
+            index: self._evaluated(index, _Open())
+            for index in np.flatnonzero(~self._known).tolist()
+            if index not in self._found
+        }
+        coarse = np.flatnonzero(self._coarse)
+        others |= {index: Part(counts={COARSE: int(self._coarse[index])}) for index in coarse.tolist()}
+        numbers = np.array(list(others), np.int64)
+        return spread(
+            len(self.cut), [(self._numbers, self._kept), (numbers, PartColumns.of(others.values()))]
+        )
 
     def look_for_coarse(self, rows: Columns) -> None:
         """Note the steady rows that lie in several windows, some of which were not evaluated before."""
+        self._look_for_coarse(rows, 0, len(rows.tallies))
+
+    def _look_for_coarse(self, rows: Columns, start: int, stop: int) -> None:
         if not self._unknown[-1]:
             return
-        long = np.flatnonzero(rows.spans > 1)
+        long = start + np.flatnonzero(rows.spans[start:stop] > 1)
         begin = rows.seconds[long]
         # What was before the first window belongs to it, and what is after the last one to that.
         low, last = (

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from loadgate.judge import latency
 from loadgate.judge.evidence import Evidence
+from loadgate.judge.measured import NOTHING, Measured, MeasuredColumns, measured
 from loadgate.judge.objectives import REQUEST_METRICS
 from loadgate.judge.readings import find_probe, source_of
-from loadgate.judge.rows import NOTHING, Measured, measured
 from loadgate.judge.samples import summed
 from loadgate.judge.slots import TOLERANCE, Interval, slots, slots_of
 from loadgate.measure.layout import Floats, Int64s
@@ -56,21 +58,18 @@ def last_windows(objective: Objective, evidence: Evidence) -> LastWindows:
     return LastWindows(at, state, breach)
 
 
-def _parts(objective: Objective, evidence: Evidence, cut: Sequence[Interval]) -> list[Measured]:
+def _parts(objective: Objective, evidence: Evidence, cut: Sequence[Interval]) -> Sequence[Measured]:
     """Evaluate a row over each of its windows."""
     kept = evidence.parts_of(objective, cut)
     if kept is not None:
         # As many windows as a long run has were evaluated while it was read.
         if objective.is_latency:
-            return [latency.measured_part(objective, part) for part in kept]
-        return [
-            measured(objective, part.value, max(part.n, 1)) if part.value is not None else NOTHING
-            for part in kept
-        ]
+            return latency.measured_parts(objective, kept)
+        return MeasuredColumns.by_value(objective, kept.values, np.maximum(kept.n, 1))
     if objective.is_latency:
         if not any(one.count(Count.ARRIVALS) for one in evidence.of(objective.endpoint)):
             return [NOTHING] * len(cut)
-        return list(latency.by_window(objective, evidence, cut))
+        return latency.by_window(objective, evidence, cut)
     if objective.metric in _COUNTED:
         return _shares(objective, evidence, cut)
     if objective.metric == "throughput":

@@ -14,14 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import orjson
 
 from loadgate.errors import StoreError
 from loadgate.measure.columns import Columns, Tally
+from loadgate.measure.layout import Floats
 from loadgate.measure.packed import Head
-from loadgate.measure.parts import STEADY, Part, Parts, definition, is_of_requests
+from loadgate.measure.part import NO_COUNTS, Part, PartColumns
+from loadgate.measure.parts import STEADY, Parts, definition, is_of_requests
 from loadgate.measure.slots import Interval, boundary, slots
 from loadgate.measure.window import ENDINGS
 from loadgate.plan.sla import Objective
@@ -31,7 +34,6 @@ from loadgate.store.values import to_json
 AFTER: Final = 600
 """Seconds after the end of a steady interval in which its last answers come."""
 PART_COLUMNS: Final = ("value", "n", '"over"', "over_alert", "bad", "counts", "late")
-_NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 _INSERT = (
     f"INSERT OR REPLACE INTO objective_window (objective, start, span, {', '.join(PART_COLUMNS)}) "
     f"VALUES ({', '.join('?' * (3 + len(PART_COLUMNS)))})"
@@ -114,8 +116,8 @@ class ObjectiveTable:
             # A neighbour on either side takes the rows that are not of these windows.
             first = max(row.kept - 1, 0)
             cut = row.cut[first : last + 2]
-            away = {index - first: Part() for index in (row.kept - 1, last + 1)}
-            parts = Parts(row.objective, cut, {at: part for at, part in away.items() if 0 <= at < len(cut)})
+            away = [at for at in (row.kept - 1 - first, last + 1 - first) if 0 <= at < len(cut)]
+            parts = Parts(row.objective, cut, away, PartColumns.of([Part()] * len(away)))
             parts.look_for_coarse(Columns([*earlier], {}))
             parts.add(steady, others)
             parts.close()
@@ -186,7 +188,7 @@ def part_values(part: Part) -> tuple[object, ...]:
 def _counts_of(text: str) -> Mapping[str, int]:
     """Read counts that `part_values` wrote; StoreError for anything else. A week has some 100,000 of them."""
     if text == "{}":
-        return _NO_COUNTS
+        return NO_COUNTS
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -196,7 +198,25 @@ def _counts_of(text: str) -> Mapping[str, int]:
     return MappingProxyType(found)
 
 
-def part_of(row: Sequence[object]) -> Part:
-    """Make the part of a row's values, in the order of PART_COLUMNS."""
-    value, n, over, over_alert, bad, counts, late = row
-    return Part(value, n, over, over_alert, bad, _counts_of(str(counts)), late)  # type: ignore[arg-type]
+class KeptParts(NamedTuple):
+    """The windows of an objective that were kept: how many were evaluated, and those, in order of time."""
+
+    evaluated: int
+    starts: Floats
+    spans: Floats
+    parts: PartColumns
+
+
+NOT_KEPT: Final = KeptParts(0, np.zeros(0), np.zeros(0), PartColumns.of(()))
+
+
+def kept_parts(evaluated: int, rows: Sequence[Sequence[Any]]) -> KeptParts:
+    """Make the windows of rows of `start`, `span` and PART_COLUMNS, in order of `start`.
+
+    StoreError for counts that `part_values` did not write. The database holds no NaN: NULL becomes one.
+    """
+    numbers = np.array([(*row[:7], row[8]) for row in rows], np.float64).reshape(-1, 8).T
+    starts, spans, values = numbers[:3].copy()
+    n, overs, over_alerts, bad, late = np.where(np.isnan(numbers[3:]), -1, numbers[3:]).astype(np.int64)
+    counts = [_counts_of(row[7]) for row in rows]
+    return KeptParts(evaluated, starts, spans, PartColumns(values, n, overs, over_alerts, bad, late, counts))

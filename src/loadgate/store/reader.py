@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from loadgate.errors import StoreError
 from loadgate.measure.columns import Columns, Encoded
 from loadgate.measure.delta import Failure, FleetRow
-from loadgate.measure.parts import STEADY, Part
+from loadgate.measure.parts import STEADY
 from loadgate.measure.window import ALL, Window
 from loadgate.store.connection import open_for_reading
 from loadgate.store.failure_table import load_failures
@@ -23,7 +23,7 @@ from loadgate.store.faults import told_as_store_errors
 from loadgate.store.fleet_ledger import LEDGER_SELECT, LONGEST_ROW, LedgerRow
 from loadgate.store.fleet_rows import FLEET_SELECT, fleet_row_of
 from loadgate.store.ledger import Range, load_sources
-from loadgate.store.objective_table import PART_COLUMNS, part_of
+from loadgate.store.objective_table import NOT_KEPT, PART_COLUMNS, KeptParts, kept_parts
 from loadgate.store.rows import WINDOW_COLUMNS, encoded_histograms, tally_of, window_of
 from loadgate.store.schema import run_schema
 from loadgate.store.values import from_json, read_value
@@ -224,31 +224,29 @@ class RunReader:
         """Give the number of windows."""
         return int(next(self._rows("SELECT count(*) FROM window", []), (0,))[0])
 
-    def kept(self, definition: str) -> tuple[int, dict[float, tuple[float, Part]]]:
-        """Give the windows of an objective that were kept, by start: how many were evaluated, and their
-        spans.
+    def kept(self, definition: str) -> KeptParts:
+        """Give the windows of an objective that were kept, in order of time, and how many were evaluated.
 
         `measure.parts.definition` tells what objective it is. A window that had no request is there as well:
         StoreError where there are not as many as were evaluated.
         """
         head = next(self._rows("SELECT id, kept FROM objective WHERE definition = ?", [definition]), None)
         if head is None:
-            return 0, {}
+            return NOT_KEPT
+        columns = ", ".join(PART_COLUMNS)
         rows = self._rows(
-            f"SELECT start, span, {', '.join(PART_COLUMNS)} FROM objective_window WHERE objective = ?",
+            f"SELECT start, span, {columns} FROM objective_window WHERE objective = ? ORDER BY start",
             [head[0]],
         )
-        # The same numbers come again and again; a week has 100,000 windows, and each is to be held once.
-        known: dict[Any, Any] = {}
         with told_as_store_errors("read", self._path):
-            found = {row[0]: (row[1], part_of(_shared(row[2:], known))) for row in rows}
-        if len(found) != head[1]:
+            found = kept_parts(int(head[1]), [*rows])
+        if len(found.parts) != found.evaluated:
             raise StoreError(
                 f"the run database {self._path} is damaged: of the windows that were kept of an objective "
-                f"{len(found)} of {head[1]} are there",
+                f"{len(found.parts)} of {head[1]} are there",
                 hint="use a copy of the run; without them it cannot be judged",
             )
-        return int(head[1]), found
+        return found
 
     def total(
         self,
