@@ -235,11 +235,24 @@ class Parts:
             return
         self._look_for_coarse(steady, first, end)
         at = self._slots_of(steady, first, end)
+        if not self._series:
+            self._add_counts(steady, first, end, at)
+            return
         changes = np.flatnonzero((np.diff(at, prepend=-1) != 0) | steady.begins[first:end])
         for low, high in pairwise([*changes.tolist(), len(at)]):
             index = int(at[low])
             if not self._known[index]:
                 self._add(self._at(index), steady, first + low, first + high)
+
+    def _add_counts(self, rows: Columns, first: int, end: int, at: Int64s) -> None:
+        """Add the counts of rows first..end (end excluded) to the windows `at` that they belong to."""
+        for name in _COUNTED:
+            sums = np.zeros(int(at.max()) + 1, np.int64)
+            np.add.at(sums, at, rows.counts.count(name)[first:end])
+            for index in np.flatnonzero(sums).tolist():
+                if not self._known[index]:
+                    counts = self._at(index).counts
+                    counts[name] = counts.get(name, 0) + int(sums[index])
 
     def _add_answers(self, steady: Columns, others: Sequence[Tally]) -> None:
         """Count the ok answers in the windows where they arrived, whatever phase their request was due in."""
@@ -338,12 +351,6 @@ class Parts:
 
     def _add(self, window: _Open, rows: Columns, first: int, end: int) -> None:
         tallies = rows.tallies[first:end]
-        if not self._series:
-            for one in tallies:
-                for name in _COUNTED:
-                    if number := one.counts.get(name, 0):
-                        window.counts[name] = window.counts.get(name, 0) + number
-            return
         if self.objective.latency_on == "adjusted":
             window.slot.infinite += sum(one.count(name) for one in tallies for name in INFINITE)
         for series in self._series:

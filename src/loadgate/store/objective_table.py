@@ -21,7 +21,7 @@ import orjson
 
 from loadgate.errors import StoreError
 from loadgate.measure.columns import Columns, Tally
-from loadgate.measure.layout import Floats
+from loadgate.measure.layout import Floats, Int64s
 from loadgate.measure.packed import Head
 from loadgate.measure.part import NO_COUNTS, Part, PartColumns
 from loadgate.measure.parts import STEADY, Parts, definition, is_of_requests
@@ -215,8 +215,18 @@ def kept_parts(evaluated: int, rows: Sequence[Sequence[Any]]) -> KeptParts:
 
     StoreError for counts that `part_values` did not write. The database holds no NaN: NULL becomes one.
     """
-    numbers = np.array([(*row[:7], row[8]) for row in rows], np.float64).reshape(-1, 8).T
-    starts, spans, values = numbers[:3].copy()
-    n, overs, over_alerts, bad, late = np.where(np.isnan(numbers[3:]), -1, numbers[3:]).astype(np.int64)
-    counts = [_counts_of(row[7]) for row in rows]
-    return KeptParts(evaluated, starts, spans, PartColumns(values, n, overs, over_alerts, bad, late, counts))
+    if not rows:
+        return KeptParts(evaluated, *NOT_KEPT[1:])
+    *numbers, counts, late = zip(*rows, strict=True)
+    starts, spans, values = (np.array(column, np.float64) for column in numbers[:3])
+    n, overs, over_alerts, bad = (_counted(column) for column in numbers[3:])
+    parts = PartColumns(
+        values, n, overs, over_alerts, bad, _counted(late), [_counts_of(text) for text in counts]
+    )
+    return KeptParts(evaluated, starts, spans, parts)
+
+
+def _counted(column: Sequence[int | None]) -> Int64s:
+    """Return a column of counts, which are less than 2^53; -1 where there is none."""
+    numbers = np.array(column, np.float64)
+    return np.where(np.isnan(numbers), -1, numbers).astype(np.int64)
