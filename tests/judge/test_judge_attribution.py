@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from loadgate.judge.attribution import coincidences, moves, onset
+from loadgate.judge.evidence import Digest
 from loadgate.judge.objectives import evaluate_all
+from loadgate.measure.part import Part, PartColumns
+from loadgate.measure.parts import definition
 
 SLOW_FROM = 25
 
@@ -93,3 +97,24 @@ def test_errors_are_attributed_too(make: Any) -> None:
     (found,) = coincidences(evidence, evaluate_all(evidence))
     assert found[0] == "coincidence"
     assert (found[2]["began"], found[2]["moved"]) == (25.0, 20.0)
+
+
+def test_a_long_run_tells_the_window_in_which_a_breach_began(make: Any) -> None:
+    """Of merged seconds the windows of 5 s are there: that from 25 on is the first of three past."""
+    row = make.objective(statistic="p95", alert="> 200ms", every=5.0, **{"for": 10.0})
+    calm, late = Part(0.02, 500, 0, 0), Part(0.3, 500, 500, 500, 500)
+    digest = Digest(5.0, {definition(row): PartColumns.of([calm] * 3 + [late] * 3)})
+    evidence = make.evidence(
+        row,
+        make.objective("cpu", "< 50%", alert="> 80%"),
+        windows=slow(make),
+        readings=make.readings("process", "cpu", [0.2] * 7 + [0.97] * 23),
+        probes=[make.probe("process", process="listening")],
+        digest=digest,
+    )
+    assert onset(evidence, row) == 25.0
+    rows = evaluate_all(replace(evidence, digest=None))
+    ((_, text, _),) = coincidences(evidence, rows)
+    assert "began to break its limit in the 5s from 25s on, 8s after process.cpu passed 80% (97%)" in text
+    empty = replace(evidence, digest=Digest(5.0))
+    assert onset(empty, row) is None

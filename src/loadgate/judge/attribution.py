@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from loadgate.judge import latency
 from loadgate.judge.evidence import STEADY, Books, Evidence
-from loadgate.judge.measured import NOTHING, Measured, measured
+from loadgate.judge.measured import NOTHING, Measured, MeasuredColumns, measured
 from loadgate.judge.readings import find_probe
 from loadgate.judge.results import Grade, ObjectiveResult, spelled
 from loadgate.judge.rows import subject
-from loadgate.judge.slots import Interval
+from loadgate.judge.slots import Interval, slots
 from loadgate.measure.columns import Tally
 from loadgate.plan.sla import Limit, Objective
 from loadgate.plan.units import format_duration, format_number
@@ -27,7 +27,7 @@ from loadgate.plan.units import format_duration, format_number
 LOOK_BACK: Final = 120.0
 """Seconds before a breach in which a reading's change is told."""
 _OF, _PAST = 5, 3
-"""A breach begins with the first second of `_OF` of which `_PAST` are past the limit: one alone is noise."""
+"""A breach begins with the first second (or window) of `_OF` of which `_PAST` are past the limit."""
 _CALM_READINGS: Final = 5
 _DEVIATIONS, _LEAST_RISE = 6.0, 0.25
 """Where the SLA table has no row for a reading, it has moved when it is this many standard deviations, and
@@ -56,7 +56,7 @@ def coincidences(
             continue
         for move in moves(evidence, began):
             text = (
-                f"{subject(row.objective)} began to break its limit at {format_duration(began)}, "
+                f"{subject(row.objective)} began to break its limit {_when(evidence, row.objective, began)}, "
                 f"{format_duration(round(began - move.at, 1))} after {move.reading} passed {move.past} "
                 f"({move.value}): a coincidence in time, which need not be the cause"
             )
@@ -69,25 +69,49 @@ def coincidences(
             yield "coincidence", text, detail
 
 
+def _when(evidence: Evidence, objective: Objective, began: float) -> str:
+    """Say when a row began to break its limit: at a second, or in one of its windows."""
+    if evidence.digest is None:
+        return f"at {format_duration(began)}"
+    return f"in the {format_duration(objective.every)} from {format_duration(began)} on"
+
+
 def onset(evidence: Evidence, objective: Objective) -> float | None:
     """Return the run time at which a row of requests began to be past its limit, seen second by second.
 
-    None for rows of readings, where the steady phase began past the limit already (nothing moved then), and
-    where windows are longer than a second.
+    Of a long run, whose old seconds were merged, it is the start of the row's own window. None for rows of
+    readings, where the steady phase began past the limit already (nothing moved then), and where windows are
+    longer than a second.
     """
-    known: list[tuple[int, bool]] = []
-    answers = _past_by_second(evidence, objective)
+    known: list[tuple[float, bool]] = []
+    told = _past_by_second if evidence.digest is None else _past_by_window
+    answers = told(evidence, objective)
     for place in count():
         known += islice(answers, max(0, place + _OF - len(known)))
         if place >= len(known):
             return None
-        second, past = known[place]
+        begin, past = known[place]
         if past and sum(answer for _, answer in known[place : place + _OF]) >= _PAST:
-            return float(second) if place else None
+            return begin if place else None
     raise AssertionError("unreachable: the seconds end")
 
 
-def _past_by_second(evidence: Evidence, objective: Objective) -> Iterator[tuple[int, bool]]:
+def _past_by_window(evidence: Evidence, objective: Objective) -> Iterator[tuple[float, bool]]:
+    """Tell of each window of a long run with something to judge, in order, whether it is past the limit."""
+    cut = slots(evidence.steady, objective.every)
+    parts = evidence.parts_of(objective, cut)
+    if parts is None:
+        return
+    if objective.is_latency:
+        windows = latency.measured_parts(objective, parts)
+    else:
+        windows = MeasuredColumns.by_value(objective, parts.values, parts.n)
+    for slot, past, valued in zip(cut, windows.past.tolist(), windows.valued.tolist(), strict=True):
+        if valued:
+            yield slot.start, past
+
+
+def _past_by_second(evidence: Evidence, objective: Objective) -> Iterator[tuple[float, bool]]:
     """Tell of each second that has something to judge, in order, whether it is past the row's limit."""
     groups: dict[int, list[Tally]] = {}
     for window in evidence.of(objective.endpoint, STEADY):
@@ -102,7 +126,7 @@ def _past_by_second(evidence: Evidence, objective: Objective) -> Iterator[tuple[
         answers = (_measured(objective, Books.of(groups[second])) for second in seconds)
     for second, answer in zip(seconds, answers, strict=True):
         if answer.value is not None:
-            yield second, answer.past
+            yield float(second), answer.past
 
 
 def _measured(objective: Objective, books: Books) -> Measured:
