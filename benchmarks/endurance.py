@@ -258,7 +258,7 @@ def faults(shape: Shape, fed: dict[str, Any], verdict: dict[str, Any]) -> Iterat
         yield f"the writer grew by {fed['growth'] / 1e6:.1f} MB after the first hour"
     if verdict["took"] > MOST_JUDGING:
         yield f"the verdict takes {verdict['took']:.1f} s"
-    if verdict["rss"] > MOST_RSS and shape.endpoints <= 3:
+    if verdict["rss"] > MOST_RSS:
         yield f"the verdict takes {verdict['rss'] / 1e6:.0f} MB of memory"
     yield from _outage_faults(shape, verdict["verdict"])
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgate.errors import MeasureError
 from loadgate.measure.columns import Columns, ColumnWindows, Encoded, Tally
 from loadgate.measure.histogram import Histogram, merged
 from loadgate.measure.window import Count, Series, Window, over_key, windows_merged
@@ -106,3 +107,13 @@ def test_a_series_that_nobody_has_is_empty(series: str) -> None:
     found = Columns([], {}).column(series)
     found.add_to(whole)
     assert (found.windows.size, whole.total) == (0, 0)
+
+
+def test_the_windows_of_each_endpoint_are_a_stretch() -> None:
+    """Two of a, then one of b; where an a comes after the b, no stretch would hold all of a: an error."""
+    rows = [Tally(second, 1, endpoint, "steady") for second, endpoint in ((0, "a"), (1, "a"), (0, "b"))]
+    assert Columns(rows, {}).stretches == {"a": (0, 2), "b": (2, 3)}
+    assert Columns(rows, {}).begins.tolist() == [True, False, True]
+    assert Columns([], {}).stretches == {}
+    with pytest.raises(MeasureError, match="side by side"):
+        _ = Columns([*rows, Tally(2, 1, "a", "steady")], {}).stretches

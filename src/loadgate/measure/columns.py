@@ -16,6 +16,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from loadgate.errors import MeasureError
 from loadgate.measure.bulk import Decoded, decode_many
 from loadgate.measure.histogram import Histogram, Part, Sparse
 from loadgate.measure.layout import Int64s, Ints
@@ -229,9 +230,15 @@ class Columns:
 
     @cached_property
     def stretches(self) -> Mapping[str, tuple[int, int]]:
-        """Return where the windows of each endpoint begin and end, where they are in order of endpoint."""
+        """Return where the windows of each endpoint begin and end.
+
+        Raise MeasureError when those of an endpoint lie apart: some would be passed over.
+        """
         edges = [*np.flatnonzero(self.begins).tolist(), len(self.tallies)]
-        return {self.tallies[first].endpoint: (first, end) for first, end in pairwise(edges)}
+        found = {self.tallies[first].endpoint: (first, end) for first, end in pairwise(edges)}
+        if len(found) < len(edges) - 1:
+            raise MeasureError("the windows of one endpoint do not lie side by side")
+        return found
 
     def column(self, series: str, first: int = 0, end: int | None = None) -> Column:
         """Return the column of a series of the windows first..end (end excluded; None: to the last)."""
