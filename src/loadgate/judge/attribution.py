@@ -56,7 +56,7 @@ def coincidences(
             continue
         for move in moves(evidence, began):
             text = (
-                f"{subject(row.objective)} began to break its limit {_when(evidence, row.objective, began)}, "
+                f"{subject(row.objective)} began to break its limit {_when(evidence, row.objective, began)} "
                 f"{format_duration(round(began - move.at, 1))} after {move.reading} passed {move.past} "
                 f"({move.value}): a coincidence in time, which need not be the cause"
             )
@@ -70,10 +70,11 @@ def coincidences(
 
 
 def _when(evidence: Evidence, objective: Objective, began: float) -> str:
-    """Say when a row began to break its limit: at a second, or in one of its windows."""
+    """Say when a row began to break its limit, at a second or in one of its windows; "8s after" follows."""
     if evidence.digest is None:
-        return f"at {format_duration(began)}"
-    return f"in the {format_duration(objective.every)} from {format_duration(began)} on"
+        return f"at {format_duration(began)},"
+    # Where in the window it began nobody can tell any more, so what follows is the least that it was.
+    return f"in the {format_duration(objective.every)} from {format_duration(began)} on, at least"
 
 
 def onset(evidence: Evidence, objective: Objective) -> float | None:

@@ -71,8 +71,9 @@ def decide(
     if whole.value is None or whole.n <= 0:
         return invalid(objective, "there is no data", notes=notes)
     windows = MeasuredColumns.of(parts)
-    answers = zip(windows.past.tolist(), windows.valued.tolist(), strict=True)
-    breach = longest_breach(cut, (past if valued else None for past, valued in answers))
+    past = windows.past.tolist()
+    answers = zip(past, windows.valued.tolist(), strict=True)
+    breach = longest_breach(cut, (answer if valued else None for answer, valued in answers))
     lasting = breach is not None and breach.seconds >= objective.for_ - TOLERANCE
     sure = not lasting or more_than_noise(objective, cut, windows, doubt)
     known = shown or Shown((whole.value, whole.value), whole.holds, whole.past)
@@ -87,7 +88,7 @@ def decide(
         n=whole.n,
         interval=shown.interval if shown else None,
         worst_window=_worst(objective.target, cut, windows),
-        time_in_violation=math.fsum(cut[at].length for at in np.flatnonzero(windows.past).tolist()),
+        time_in_violation=math.fsum(slot.length for slot, answer in zip(cut, past, strict=True) if answer),
         longest_breach=breach.seconds if breach else 0.0,
         windows=len(cut),
         method=method,
